@@ -1,0 +1,2 @@
+//! Runs FEC.
+#![no_std]

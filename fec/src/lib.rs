@@ -1,0 +1,1 @@
+//! FEC on a host.
