@@ -1,0 +1,23 @@
+//! The .fec file (docs/FORMAT.md): little-endian, checked once, used where it lies.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "nothing that a file holds may make the reader panic"
+)]
+
+pub(crate) mod crc;
+mod layout;
+pub(crate) mod read;
+mod tensors;
+#[cfg(feature = "write")]
+mod write;
+
+pub use layout::{ALIGN, VERSION};
+pub use read::{Interpolation, Labels, Preprocessing, SelfTest};
+pub use tensors::{DType, LANES, PackedTensor, Role, TensorId, TensorKind, packed_tensors};
+pub(crate) use tensors::{PATCH_INPUTS, pool_key_dim};
+#[cfg(feature = "write")]
+pub use write::{FileContents, WriteError, write_file};

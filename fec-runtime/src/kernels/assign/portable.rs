@@ -1,0 +1,145 @@
+//! The specification: scores panel by panel, the best value and panel of each lane, then the lanes.
+
+use core::ops::Range;
+
+use super::{Assign, Locality, reach, window};
+use crate::format::LANES;
+
+/// Rows that share a pass over the centres.
+const TILE: usize = 4;
+
+/// The best score of each lane and its centre.
+#[derive(Clone, Copy)]
+struct Best {
+    score: [f32; LANES],
+    centre: [u32; LANES],
+}
+
+pub(in crate::kernels) fn assign(a: &Assign<'_>, out: &mut [u16]) {
+    let mut first = 0;
+    while first < a.rows {
+        let rows = if a.rows - first >= TILE { TILE } else { 1 };
+        let mut best = [Best {
+            score: [f32::NEG_INFINITY; LANES],
+            centre: [0; LANES],
+        }; TILE];
+        for_each_panels(a, first, rows, |panels| {
+            for panel in panels {
+                if rows == TILE {
+                    visit_panel::<TILE>(a, first, panel, &mut best);
+                } else {
+                    visit_panel::<1>(a, first, panel, &mut best);
+                }
+            }
+        });
+        for (out, best) in out[first..first + rows].iter_mut().zip(&best) {
+            *out = winner(best);
+        }
+        first += rows;
+    }
+}
+
+/// Calls `visit` with the panels that hold a centre which may win for one of the rows, in ascending order, each at most once.
+fn for_each_panels(a: &Assign<'_>, first: usize, rows: usize, mut visit: impl FnMut(Range<usize>)) {
+    let panels = a.shift.len() / LANES;
+    let Some(l) = &a.locality else {
+        return visit(0..panels);
+    };
+    let reach = reach(l.lambda);
+    let (top, left, bottom, right) = extent(l, first, rows);
+    let grid_rows = a.shift.len().div_ceil(l.cols);
+    let (row_start, row_end) = (
+        window(top, reach, grid_rows).0,
+        window(bottom, reach, grid_rows).1,
+    );
+    let (col_start, col_end) = (
+        window(left, reach, l.cols).0,
+        window(right, reach, l.cols).1,
+    );
+    let mut next = 0;
+    for row in row_start..row_end {
+        let start = ((row * l.cols + col_start) / LANES).max(next).min(panels);
+        let end = (row * l.cols + col_end).div_ceil(LANES).min(panels);
+        visit(start..end);
+        next = next.max(end);
+    }
+}
+
+/// Position of element `n` of the region in units of a centre's cell.
+fn position(l: &Locality<'_>, n: usize) -> (f32, f32) {
+    let cols = 2 * l.cols;
+    (
+        ((n / cols) as f32 + 0.5) * 0.5,
+        ((n % cols) as f32 + 0.5) * 0.5,
+    )
+}
+
+/// Top, left, bottom and right of the rows' positions.
+fn extent(l: &Locality<'_>, first: usize, rows: usize) -> (f32, f32, f32, f32) {
+    let (top, left) = position(l, l.first + first);
+    let (mut bottom, mut start, mut end) = (top, left, left);
+    for n in first..first + rows {
+        let (y, x) = position(l, l.first + n);
+        bottom = y;
+        start = if x < start { x } else { start };
+        end = if x > end { x } else { end };
+    }
+    (top, start, bottom, end)
+}
+
+fn visit_panel<const R: usize>(
+    a: &Assign<'_>,
+    first: usize,
+    panel: usize,
+    best: &mut [Best; TILE],
+) {
+    let base = panel * LANES;
+    let lanes = |values: &[f32]| -> [f32; LANES] { core::array::from_fn(|i| values[base + i]) };
+    let weights = a.centres[base * a.inputs..][..a.inputs * LANES]
+        .as_chunks::<LANES>()
+        .0;
+    let rows: [&[f32]; R] = core::array::from_fn(|r| &a.x[(first + r) * a.x_stride..][..a.inputs]);
+    let mut scores = [lanes(a.shift); R];
+    for (k, weights) in weights.iter().enumerate() {
+        for (scores, row) in scores.iter_mut().zip(&rows) {
+            let x = row[k];
+            for (score, weight) in scores.iter_mut().zip(weights) {
+                *score += x * weight;
+            }
+        }
+    }
+    if let Some(l) = &a.locality {
+        let (centre_rows, centre_cols) = (lanes(l.centre_rows), lanes(l.centre_cols));
+        for (r, scores) in scores.iter_mut().enumerate() {
+            let (y, x) = position(l, l.first + first + r);
+            let weight = l.lambda * l.key_norms[first + r];
+            for (score, (cy, cx)) in scores.iter_mut().zip(centre_rows.iter().zip(&centre_cols)) {
+                let (dy, dx) = (cy - y, cx - x);
+                *score -= weight * (dy * dy + dx * dx);
+            }
+        }
+    }
+    for (best, scores) in best.iter_mut().zip(&scores) {
+        for (i, &score) in scores.iter().enumerate() {
+            // Strictly: a later centre of the same score does not replace an earlier one.
+            let better = score > best.score[i];
+            best.score[i] = if better { score } else { best.score[i] };
+            best.centre[i] = if better {
+                (base + i) as u32
+            } else {
+                best.centre[i]
+            };
+        }
+    }
+}
+
+/// The lane with the largest score; of equal ones the lowest centre. Centre 0 where no score is a number.
+fn winner(best: &Best) -> u16 {
+    let (mut score, mut centre) = (f32::NEG_INFINITY, 0);
+    for (&s, &c) in best.score.iter().zip(&best.centre) {
+        if s > score || (s == score && c < centre) {
+            (score, centre) = (s, c);
+        }
+    }
+    centre as u16
+}

@@ -1,0 +1,148 @@
+//! The kernels: a table of functions per instruction set, one checked method per kernel (DESIGN 7).
+//!
+//! The portable form of each kernel is its specification. Sums over k run in ascending order, lane sums are added as a tree, and
+//! nothing is fused, so that the portable table gives the same bits on every machine.
+
+pub mod activation;
+mod assign;
+mod dispatch;
+mod isa;
+mod matmul_f32;
+mod moments;
+mod scatter;
+mod weights;
+
+pub use assign::{Assign, Locality};
+pub(crate) use assign::{reach, window};
+pub use dispatch::Dispatch;
+pub use isa::Isa;
+pub use matmul_f32::{Epilogue, Matmul, Norm, Panels, Weights};
+pub use moments::Moments;
+pub use scatter::Scatter;
+pub use weights::CosineWeights;
+
+use crate::format::LANES;
+
+/// The kernels of one instruction set. Holding a table proves that the machine has the instructions.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernels {
+    isa: Isa,
+    matmul: fn(&Matmul<'_>, &mut [f32]),
+    assign: fn(&Assign<'_>, &mut [u16]),
+    cosine_weights: fn(&CosineWeights<'_>, &mut [f32]),
+    scatter: fn(&Scatter<'_>, &mut [f32], &mut [f32]),
+    dispatch: fn(&Dispatch<'_>, &mut [f32]),
+    row_moments: fn(&[f32]) -> (f32, f32),
+}
+
+static PORTABLE: Kernels = Kernels {
+    isa: Isa::Portable,
+    matmul: matmul_f32::portable::matmul,
+    assign: assign::portable::assign,
+    cosine_weights: weights::portable,
+    scatter: scatter::portable,
+    dispatch: dispatch::portable,
+    row_moments: moments::portable,
+};
+
+impl Kernels {
+    /// The portable table.
+    pub fn portable() -> &'static Kernels {
+        &PORTABLE
+    }
+
+    /// The table of `isa`, or `None` where this machine or this build does not have it.
+    pub fn get(isa: Isa) -> Option<&'static Kernels> {
+        match isa {
+            Isa::Portable => Some(&PORTABLE),
+        }
+    }
+
+    /// The fastest table of this machine.
+    pub fn best() -> &'static Kernels {
+        &PORTABLE
+    }
+
+    /// The instruction set of this table.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// A product of rows with packed weights and its epilogue: `out[n][o]` from `sum over k of x[n][k] * w[o][k]`. `out` holds the
+    /// outputs of `matmul.outputs` alone, rows `matmul.out_stride` apart.
+    ///
+    /// # Panics
+    /// When a length does not fit the shapes.
+    pub fn matmul(&self, matmul: &Matmul<'_>, out: &mut [f32]) {
+        matmul.check(out.len());
+        (self.matmul)(matmul, out);
+    }
+
+    /// The best centre of each row (Eq. 5 and argmax): see [`Assign`].
+    ///
+    /// # Panics
+    /// When a length does not fit the shapes.
+    pub fn assign(&self, assign: &Assign<'_>, out: &mut [u16]) {
+        assign.check(out.len());
+        (self.assign)(assign, out);
+    }
+
+    /// The mixer's weights sigmoid(beta + alpha * cosine) of each row with its centre: see [`CosineWeights`].
+    ///
+    /// # Panics
+    /// When a length does not fit the shapes.
+    pub fn cosine_weights(&self, weights: &CosineWeights<'_>, out: &mut [f32]) {
+        weights.check(out.len());
+        (self.cosine_weights)(weights, out);
+    }
+
+    /// Adds each row to its centre's sum and counts it (Eq. 6): see [`Scatter`].
+    ///
+    /// # Panics
+    /// When a length does not fit the shapes.
+    pub fn scatter(&self, scatter: &Scatter<'_>, sums: &mut [f32], counts: &mut [f32]) {
+        scatter.check(sums.len(), counts.len());
+        (self.scatter)(scatter, sums, counts);
+    }
+
+    /// Adds the weighted representatives of all heads to each row (Eq. 7): see [`Dispatch`].
+    ///
+    /// # Panics
+    /// When a length does not fit the shapes.
+    pub fn dispatch(&self, dispatch: &Dispatch<'_>, x: &mut [f32]) {
+        dispatch.check(x.len());
+        (self.dispatch)(dispatch, x);
+    }
+
+    /// Takes the rows of `x` ([n, channels]) into `moments`.
+    pub fn moments(&self, x: &[f32], channels: usize, moments: &mut Moments) {
+        for row in x.chunks_exact(channels.max(1)) {
+            let (sum, squares) = (self.row_moments)(row);
+            moments.add_row(channels, sum, squares);
+        }
+    }
+}
+
+/// Adds 16 lane sums as a tree: the same order on every instruction set.
+pub(crate) fn sum_lanes(lanes: [f32; LANES]) -> f32 {
+    let eight: [f32; 8] = core::array::from_fn(|i| lanes[i] + lanes[i + 8]);
+    let four: [f32; 4] = core::array::from_fn(|i| eight[i] + eight[i + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
+/// Sum over i of f(a[i], b[i]) in 16 lanes, lane i % 16, then as a tree.
+#[inline(always)]
+pub(crate) fn lane_sum(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for (lane, (&a, &b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *lane += f(a, b);
+        }
+    }
+    for (lane, (&a, &b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *lane += f(a, b);
+    }
+    sum_lanes(lanes)
+}

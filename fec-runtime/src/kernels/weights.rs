@@ -1,0 +1,60 @@
+//! The mixer's weights (SPEC 4.2): only the winning centre's cosine is ever needed.
+
+use super::activation::sigmoid;
+use super::lane_sum;
+
+/// Weights of the rows of one head with their centres.
+#[derive(Clone, Copy, Debug)]
+pub struct CosineWeights<'a> {
+    /// Keys: one row per element, `stride` apart, `dim` values each.
+    pub keys: &'a [f32],
+    /// Distance of two rows of keys, in values.
+    pub stride: usize,
+    /// Channels d of the head.
+    pub dim: usize,
+    /// Unit keys of the centres, rows `centre_stride` apart.
+    pub centres: &'a [f32],
+    /// Distance of two rows of centres, in values.
+    pub centre_stride: usize,
+    /// Centre of each element.
+    pub assign: &'a [u16],
+    /// sim_alpha.
+    pub alpha: f32,
+    /// sim_beta.
+    pub beta: f32,
+}
+
+impl CosineWeights<'_> {
+    pub(super) fn check(&self, out: usize) {
+        let rows = self.assign.len();
+        assert!(out == rows, "one weight per row");
+        assert!(
+            rows == 0 || (rows - 1) * self.stride + self.dim <= self.keys.len(),
+            "too few keys"
+        );
+        let last = usize::from(self.assign.iter().copied().max().unwrap_or(0));
+        assert!(
+            last * self.centre_stride + self.dim <= self.centres.len(),
+            "no such centre"
+        );
+    }
+
+    /// Weight of a key with a unit key.
+    pub(crate) fn weight(key: &[f32], centre: &[f32], alpha: f32, beta: f32) -> f32 {
+        sigmoid(beta + alpha * cosine(key, centre))
+    }
+}
+
+/// Cosine of a key with a unit key; SPEC 3.3 divides by at least 1e-12.
+fn cosine(key: &[f32], unit: &[f32]) -> f32 {
+    let norm = libm::sqrtf(lane_sum(key, key, |a, b| a * b));
+    lane_sum(key, unit, |a, b| a * b) / if norm > 1e-12 { norm } else { 1e-12 }
+}
+
+pub(super) fn portable(w: &CosineWeights<'_>, out: &mut [f32]) {
+    for (n, (out, &centre)) in out.iter_mut().zip(w.assign).enumerate() {
+        let key = &w.keys[n * w.stride..][..w.dim];
+        let unit = &w.centres[usize::from(centre) * w.centre_stride..][..w.dim];
+        *out = CosineWeights::weight(key, unit, w.alpha, w.beta);
+    }
+}

@@ -1,0 +1,129 @@
+//! A model: a checked file, borrowed.
+
+use crate::config::{Config, Place};
+use crate::error::Error;
+use crate::format::read::{File, StoredTensor};
+use crate::format::{
+    DType, Labels, PackedTensor, Preprocessing, Role, SelfTest, TensorId, packed_tensors,
+};
+use crate::image::ImageSize;
+use crate::kernels::{Panels, Weights};
+use crate::memory;
+use crate::plan::Plan;
+
+/// A packed model, used where its bytes lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    file: File<'a>,
+}
+
+/// Weights and bias of a linear layer.
+#[derive(Clone, Copy)]
+pub(crate) struct Linear<'a> {
+    pub(crate) weights: Weights<'a>,
+    pub(crate) bias: &'a [f32],
+}
+
+impl<'a> Model<'a> {
+    /// Checks `bytes` once and borrows them: no copy, no heap. They must start at a multiple of 64
+    /// ([`crate::include_model!`], `AlignedBytes`).
+    ///
+    /// # Errors
+    /// Says what is wrong with the file; see docs/FORMAT.md for the list of refusals.
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, Error> {
+        File::open(bytes).map(|file| Self { file })
+    }
+
+    /// The network's configuration.
+    pub fn config(&self) -> &Config {
+        self.file.config()
+    }
+
+    /// How photos become inputs.
+    pub fn preprocessing(&self) -> Preprocessing {
+        self.file.preprocessing()
+    }
+
+    /// What the self-test expects.
+    pub fn self_test(&self) -> SelfTest {
+        self.file.self_test()
+    }
+
+    /// Where the weights came from: lines of `key: value`.
+    pub fn provenance(&self) -> &'a str {
+        self.file.provenance()
+    }
+
+    /// Class names, one per class, or none.
+    pub fn labels(&self) -> Labels<'a> {
+        self.file.labels()
+    }
+
+    /// Length of the file in bytes.
+    pub fn file_len(&self) -> usize {
+        self.file.len()
+    }
+
+    /// Calls `visit` with every tensor, its storage type and its bytes in the file.
+    pub fn tensors(&self, mut visit: impl FnMut(PackedTensor, DType, usize)) {
+        packed_tensors(self.config(), |tensor| {
+            if let Some(stored) = self.file.tensor(tensor.id) {
+                visit(tensor, stored.dtype, stored.bytes.len());
+            }
+        });
+    }
+
+    /// Everything about a run on images of `size`, before it runs.
+    ///
+    /// # Errors
+    /// [`Error::Size`] names the nearest accepted size.
+    pub fn plan(&self, size: ImageSize) -> Result<Plan, Error> {
+        Plan::new(self.config(), size)
+    }
+
+    /// The matrix `weights` with the vector `bias` of a place.
+    pub(crate) fn linear(&self, place: Place, weights: Role, bias: Role) -> Linear<'a> {
+        Linear {
+            weights: self.matrix(place, weights),
+            bias: self.vector(place, bias),
+        }
+    }
+
+    /// A vector with its padding.
+    pub(crate) fn vector(&self, place: Place, role: Role) -> &'a [f32] {
+        self.stored(place, role)
+            .map_or(&[], |tensor| memory::floats(tensor.bytes))
+    }
+
+    fn matrix(&self, place: Place, role: Role) -> Weights<'a> {
+        let Some(StoredTensor {
+            dtype,
+            inputs,
+            outputs,
+            bytes,
+        }) = self.stored(place, role)
+        else {
+            return Weights {
+                panels: Panels::F32(&[]),
+                inputs: 0,
+                outputs: 0,
+            };
+        };
+        let panels = match dtype {
+            DType::F32 => Panels::F32(memory::floats(bytes)),
+            DType::F16 => Panels::F16(memory::halves(bytes)),
+        };
+        Weights {
+            panels,
+            inputs,
+            outputs,
+        }
+    }
+
+    /// `File::open` has found every tensor that the configuration asks for.
+    fn stored(&self, place: Place, role: Role) -> Option<StoredTensor<'a>> {
+        let tensor = self.file.tensor(TensorId { role, place });
+        debug_assert!(tensor.is_some(), "{place}{}", role.name());
+        tensor
+    }
+}

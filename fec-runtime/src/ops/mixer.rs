@@ -1,0 +1,437 @@
+//! SPEC 4: clustering-based feature encoding (Eq. 4-7) with norm1, layer scale and residual, [N, C] -> [N, C] in place.
+//!
+//! Norm and pooling are affine, sums commute with linear maps: keys and values come from the raw map by folded weights, the
+//! members' raw values are summed (C wide) and projected once per centre, and
+//! x_n += b + sum over heads of w_n * (P_h R_h)[a_n], P_h R_h being made once per centre.
+
+use super::{Context, Regions, TILE, room};
+use crate::config::Stage;
+use crate::format::LANES;
+use crate::image::MapSize;
+use crate::kernels::activation::sigmoid;
+use crate::kernels::{
+    Assign, CosineWeights, Dispatch, Epilogue, Kernels, Matmul, Moments, Norm, Scatter, Weights,
+};
+use crate::memory::cut;
+use crate::probe::{Clusterer, Probe};
+
+/// Folded layers of a mixer.
+pub(crate) struct Mixer<'a> {
+    pub(crate) stage: usize,
+    pub(crate) block: usize,
+    pub(crate) config: Stage,
+    pub(crate) map: MapSize,
+    pub(crate) keys: NormLinear<'a>,
+    pub(crate) values: NormLinear<'a>,
+    pub(crate) proj: Weights<'a>,
+    pub(crate) proj_bias: &'a [f32],
+    pub(crate) alpha: f32,
+    pub(crate) beta: f32,
+}
+
+/// A linear layer that had a norm folded into it.
+#[derive(Clone, Copy)]
+pub(crate) struct NormLinear<'a> {
+    pub(crate) weights: Weights<'a>,
+    pub(crate) bias: &'a [f32],
+    pub(crate) sums: &'a [f32],
+}
+
+impl<'a> NormLinear<'a> {
+    pub(crate) fn epilogue(&self, norm: Norm) -> Epilogue<'a> {
+        Epilogue::Norm {
+            bias: self.bias,
+            sums: self.sums,
+            norm,
+        }
+    }
+}
+
+/// Lengths of the scratch pieces, in floats, in the order of [`Scratch`].
+fn pieces(s: &Stage, map: MapSize) -> [usize; 9] {
+    let (m, padded) = (s.centres(), s.centres().next_multiple_of(LANES));
+    let elements = Regions::new(map, s.folds).size().elements();
+    [
+        room(m * s.dim),
+        room(m * s.key_dim()),
+        room(s.heads * padded * s.head_dim),
+        room(padded),
+        room(s.heads * m * s.dim),
+        room(s.heads * m),
+        room(TILE * s.key_dim()),
+        room(s.heads * elements),
+        room(m * (s.head_dim + LANES)),
+    ]
+}
+
+/// Floats of scratch.
+pub(crate) fn scratch_len(stage: &Stage, map: MapSize) -> usize {
+    pieces(stage, map).iter().sum()
+}
+
+struct Scratch<'a> {
+    /// Pooled raw map [M, C].
+    pooled: &'a mut [f32],
+    /// Unit keys of the centres [M, E d].
+    centres: &'a mut [f32],
+    /// The same in panels, per head, negated where the least similar centre wins.
+    panels: &'a mut [f32],
+    /// Starts of the scores: 0, minus infinity in the padding.
+    shift: &'a mut [f32],
+    /// Sums of the members' raw values [E, M, C], later the projected representatives.
+    sums: &'a mut [f32],
+    /// Numbers of members [E, M].
+    counts: &'a mut [f32],
+    /// Keys of a tile [TILE, E d].
+    keys: &'a mut [f32],
+    /// Weights of the region's elements [E, N].
+    weights: &'a mut [f32],
+    /// Representatives of one head [M, d], rows up to 15 values wider.
+    reps: &'a mut [f32],
+}
+
+/// Runs the mixer on `x`, whose statistics are `moments`; writes the assignments ([E, regions, N]) and gives the new statistics.
+pub(crate) fn run<P: Probe>(
+    cx: &mut Context<'_, P>,
+    mixer: &Mixer<'_>,
+    moments: &Moments,
+    x: &mut [f32],
+    assignments: &mut [u8],
+    scratch: &mut [f32],
+) -> Moments {
+    let stage = &mixer.config;
+    let norm = moments.norm();
+    let lengths = pieces(stage, mixer.map);
+    let [
+        pooled,
+        centres,
+        panels,
+        shift,
+        sums,
+        counts,
+        keys,
+        weights,
+        reps,
+    ] = cut(scratch, lengths);
+    let mut scratch = Scratch {
+        pooled,
+        centres,
+        panels,
+        shift,
+        sums,
+        counts,
+        keys,
+        weights,
+        reps,
+    };
+    let regions = Regions::new(mixer.map, stage.folds);
+    for region in 0..regions.count() {
+        centre_keys(cx.kernels, mixer, norm, regions, region, x, &mut scratch);
+        cluster(
+            cx,
+            mixer,
+            norm,
+            regions,
+            region,
+            x,
+            assignments,
+            &mut scratch,
+        );
+        representatives(cx.kernels, mixer, norm, &mut scratch);
+        dispatch(cx.kernels, mixer, regions, region, x, assignments, &scratch);
+    }
+    let mut moments = Moments::new();
+    cx.kernels.moments(x, stage.dim, &mut moments);
+    moments
+}
+
+/// Eq. 4: adaptive average pooling of the raw map, its keys, made unit keys and packed per head.
+fn centre_keys(
+    kernels: &Kernels,
+    mixer: &Mixer<'_>,
+    norm: Norm,
+    regions: Regions,
+    region: usize,
+    x: &[f32],
+    s: &mut Scratch<'_>,
+) {
+    let stage = &mixer.config;
+    let (m, c, d, key) = (stage.centres(), stage.dim, stage.head_dim, stage.key_dim());
+    pool_region(
+        x,
+        c,
+        mixer.map,
+        regions,
+        region,
+        stage.proposals,
+        &mut s.pooled[..m * c],
+    );
+    let product = Matmul::dense(
+        &s.pooled[..m * c],
+        m,
+        mixer.keys.weights,
+        mixer.keys.epilogue(norm),
+    );
+    let centres = &mut s.centres[..m * key];
+    kernels.matmul(&product, centres);
+    for unit in centres.chunks_exact_mut(d) {
+        let squares = crate::kernels::lane_sum(unit, unit, |a, b| a * b);
+        let length = libm::sqrtf(squares);
+        let factor = 1.0 / if length > 1e-12 { length } else { 1e-12 };
+        unit.iter_mut().for_each(|v| *v *= factor);
+    }
+    let sign = if mixer.alpha < 0.0 { -1.0 } else { 1.0 };
+    let padded = m.next_multiple_of(LANES);
+    s.shift[..padded].fill(0.0);
+    for (e, panels) in s
+        .panels
+        .chunks_exact_mut(padded * d)
+        .take(stage.heads)
+        .enumerate()
+    {
+        pack_centres(
+            &centres[e * d..],
+            key,
+            d,
+            sign,
+            panels,
+            &mut s.shift[..padded],
+        );
+    }
+}
+
+/// Packs `rows` ([rows, width]) into panels [rows / 16][width][16], as [`crate::kernels::Assign`] wants its centres, and starts
+/// the padding's scores at minus infinity.
+fn pack_centres(
+    rows: &[f32],
+    stride: usize,
+    width: usize,
+    factor: f32,
+    panels: &mut [f32],
+    shift: &mut [f32],
+) {
+    panels.fill(0.0);
+    let count = if stride == 0 {
+        0
+    } else {
+        (rows.len() + stride - width) / stride
+    };
+    for (m, row) in rows.chunks(stride.max(1)).take(count).enumerate() {
+        let panel = &mut panels[m / LANES * LANES * width..][..LANES * width];
+        for (k, &value) in row[..width].iter().enumerate() {
+            panel[k * LANES + m % LANES] = factor * value;
+        }
+    }
+    shift[count..].fill(f32::NEG_INFINITY);
+}
+
+/// Means over the p x p windows of a region (SPEC 4.1: windows overlap where p does not divide the side).
+fn pool_region(
+    x: &[f32],
+    c: usize,
+    map: MapSize,
+    regions: Regions,
+    region: usize,
+    p: usize,
+    pooled: &mut [f32],
+) {
+    let size = regions.size();
+    let folds = map.cols / size.cols.max(1);
+    let (top, left) = (region / folds * size.rows, region % folds * size.cols);
+    let window = |i: usize, n: usize| i * n / p..((i + 1) * n).div_ceil(p);
+    for (m, mean) in pooled.chunks_exact_mut(c).enumerate() {
+        mean.fill(0.0);
+        let (rows, cols) = (window(m / p, size.rows), window(m % p, size.cols));
+        let count = rows.len() * cols.len();
+        for row in rows {
+            let start = ((top + row) * map.cols + left + cols.start) * c;
+            for values in x[start..start + cols.len() * c].chunks_exact(c) {
+                mean.iter_mut()
+                    .zip(values)
+                    .for_each(|(mean, value)| *mean += value);
+            }
+        }
+        let factor = 1.0 / count as f32;
+        mean.iter_mut().for_each(|mean| *mean *= factor);
+    }
+}
+
+/// Eq. 5 and the sums of Eq. 6, tile by tile: keys, argmax, weights, sums of members.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one step of a run, split for reading"
+)]
+fn cluster<P: Probe>(
+    cx: &mut Context<'_, P>,
+    mixer: &Mixer<'_>,
+    norm: Norm,
+    regions: Regions,
+    region: usize,
+    x: &[f32],
+    assignments: &mut [u8],
+    s: &mut Scratch<'_>,
+) {
+    let stage = &mixer.config;
+    let (m, c, d, key) = (stage.centres(), stage.dim, stage.head_dim, stage.key_dim());
+    let (padded, elements) = (m.next_multiple_of(LANES), regions.size().elements());
+    let ties = ties_matter(mixer.alpha, mixer.beta);
+    s.sums.fill(0.0);
+    s.counts.fill(0.0);
+    for (local, run) in regions.runs(region, TILE) {
+        let rows = run.len();
+        let x = &x[run.start * c..run.end * c];
+        cx.kernels.matmul(
+            &Matmul::dense(x, rows, mixer.keys.weights, mixer.keys.epilogue(norm)),
+            s.keys,
+        );
+        for e in 0..stage.heads {
+            let keys = &s.keys[e * d..rows * key];
+            let mut tile = [0; TILE];
+            let assign = &mut tile[..rows];
+            let centres = &s.panels[e * padded * d..][..padded * d];
+            let problem = Assign {
+                x: keys,
+                rows,
+                x_stride: key,
+                inputs: d,
+                centres,
+                shift: &s.shift[..padded],
+                locality: None,
+            };
+            cx.kernels.assign(&problem, assign);
+            let unit = &s.centres[e * d..m * key];
+            if ties {
+                assign_by_weight(mixer, keys, unit, assign);
+            }
+            let clusterer = Clusterer::Mixer {
+                stage: mixer.stage,
+                block: mixer.block,
+                head: e,
+                region,
+            };
+            cx.probe.assign(clusterer, local, assign);
+            let stored =
+                &mut assignments[(e * regions.count() + region) * elements + local..][..rows];
+            for (assign, stored) in assign.iter_mut().zip(stored) {
+                *assign = (*assign).min(m as u16 - 1);
+                *stored = *assign as u8;
+            }
+            let weights = CosineWeights {
+                keys,
+                stride: key,
+                dim: d,
+                centres: unit,
+                centre_stride: key,
+                assign,
+                alpha: mixer.alpha,
+                beta: mixer.beta,
+            };
+            cx.kernels
+                .cosine_weights(&weights, &mut s.weights[e * elements + local..][..rows]);
+            let (sums, counts) = (
+                &mut s.sums[e * m * c..][..m * c],
+                &mut s.counts[e * m..][..m],
+            );
+            cx.kernels.scatter(
+                &Scatter {
+                    x,
+                    channels: c,
+                    assign,
+                },
+                sums,
+                counts,
+            );
+        }
+    }
+}
+
+/// Whether two cosines that differ by more than 4e-6 can have the same weight in f32 (SPEC 4: alpha near 0, or a sigmoid near
+/// saturation). The largest such difference is where the sigmoid is flattest: at the larger end of beta ± alpha, where its
+/// rounding error 2^-24 stands against the slope w (1 - w); t = beta + alpha cos itself is rounded by |t| 2^-24.
+fn ties_matter(alpha: f32, beta: f32) -> bool {
+    const ULP: f32 = 6e-8;
+    let end = beta + alpha.abs();
+    let weight = sigmoid(end);
+    let slope = weight * (1.0 - weight);
+    let size = if end.abs() > (beta - alpha.abs()).abs() {
+        end.abs()
+    } else {
+        (beta - alpha.abs()).abs()
+    };
+    // Written so that NaN (alpha = 0, slope = 0) counts as a tie.
+    !((ULP * weight / slope + ULP * size) / alpha.abs() < 4e-6)
+}
+
+/// SPEC 4.2 to the letter: the lowest index of the largest weight.
+fn assign_by_weight(mixer: &Mixer<'_>, keys: &[f32], unit: &[f32], assign: &mut [u16]) {
+    let stage = &mixer.config;
+    let (d, key) = (stage.head_dim, stage.key_dim());
+    for (row, assign) in keys.chunks(key).zip(assign) {
+        let mut best = f32::NEG_INFINITY;
+        for (m, unit) in unit.chunks(key).enumerate() {
+            let weight = CosineWeights::weight(&row[..d], &unit[..d], mixer.alpha, mixer.beta);
+            if weight > best {
+                (best, *assign) = (weight, m as u16);
+            }
+        }
+    }
+}
+
+/// Eq. 6 and the projection: `sums` become P_h R_h.
+fn representatives(kernels: &Kernels, mixer: &Mixer<'_>, norm: Norm, s: &mut Scratch<'_>) {
+    let stage = &mixer.config;
+    let (m, c, d) = (stage.centres(), stage.dim, stage.head_dim);
+    for e in 0..stage.heads {
+        let sums = &mut s.sums[e * m * c..][..m * c];
+        for (i, sum) in sums.chunks_exact_mut(c).enumerate() {
+            let factor = 1.0 / (1.0 + s.counts[e * m + i]);
+            for (sum, pooled) in sum.iter_mut().zip(&s.pooled[i * c..]) {
+                *sum = (*sum + pooled) * factor;
+            }
+        }
+        // The head's values begin inside a panel: the product starts at the panel, the head's values `skip` further.
+        let outputs = e * d / LANES * LANES..(e + 1) * d;
+        let (width, skip) = (outputs.len(), e * d % LANES);
+        let values = Matmul {
+            outputs,
+            out_stride: width,
+            ..Matmul::dense(sums, m, mixer.values.weights, mixer.values.epilogue(norm))
+        };
+        kernels.matmul(&values, s.reps);
+        let reps = &s.reps[skip..m * width];
+        let proj = Matmul {
+            x_stride: width,
+            inputs: e * d..(e + 1) * d,
+            ..Matmul::dense(reps, m, mixer.proj, Epilogue::Plain)
+        };
+        kernels.matmul(&proj, sums);
+    }
+}
+
+/// Eq. 7 with the residual.
+fn dispatch(
+    kernels: &Kernels,
+    mixer: &Mixer<'_>,
+    regions: Regions,
+    region: usize,
+    x: &mut [f32],
+    assignments: &[u8],
+    s: &Scratch<'_>,
+) {
+    let stage = &mixer.config;
+    let (m, c, elements) = (stage.centres(), stage.dim, regions.size().elements());
+    for (local, run) in regions.runs(region, TILE) {
+        let dispatch = Dispatch {
+            table: &s.sums[..stage.heads * m * c],
+            bias: mixer.proj_bias,
+            heads: stage.heads,
+            centres: m,
+            channels: c,
+            assign: &assignments[region * elements + local..],
+            assign_stride: regions.count() * elements,
+            weights: &s.weights[local..],
+            weights_stride: elements,
+        };
+        kernels.dispatch(&dispatch, &mut x[run.start * c..run.end * c]);
+    }
+}

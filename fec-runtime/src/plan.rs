@@ -1,0 +1,228 @@
+//! The memory plan: where every buffer of a run lies in the arena, from configuration and image size alone.
+//!
+//! The arena holds, from its start: the pools' assignments, the mixers' assignments, the results (logits or dense features), and the
+//! work area. Maps of stages 0 and 2 lie at the start of the work area, those of stages 1 and 3 at its end, the running step's
+//! scratch between them.
+
+use core::ops::Range;
+
+use crate::config::{Config, POOLS, STAGES};
+use crate::error::Error;
+use crate::format::{ALIGN, LANES, pool_key_dim};
+use crate::image::{ImageSize, MapSize};
+use crate::kernels::{reach, window};
+use crate::ops::pool::PoolShape;
+use crate::ops::{mixer, mlp, patch_embed, room};
+
+/// A run on images of one size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    pub(crate) config: Config,
+    size: ImageSize,
+    /// Bytes from the (aligned) start of the arena.
+    pools: [Range32; POOLS],
+    mixers: [Range32; STAGES],
+    results: [Range32; STAGES],
+    work: Range32,
+}
+
+/// Bytes `start..end` of the arena; all of it stays below 4 GiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Range32 {
+    start: u32,
+    end: u32,
+}
+
+impl Range32 {
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// Hands out bytes one after the other.
+struct Cursor(u64);
+
+impl Cursor {
+    fn take(&mut self, bytes: u64) -> Range32 {
+        let start = self.0;
+        self.0 = (start + bytes).next_multiple_of(ALIGN as u64);
+        // `Plan::new` refuses a plan whose end does not fit 32 bits.
+        Range32 {
+            start: start as u32,
+            end: (start + bytes) as u32,
+        }
+    }
+}
+
+impl Plan {
+    pub(crate) fn new(config: &Config, size: ImageSize) -> Result<Self, Error> {
+        config.check()?;
+        config.check_size(size)?;
+        let mut cursor = Cursor(0);
+        let mut plan = Self {
+            config: *config,
+            size,
+            pools: [Range32::default(); POOLS],
+            mixers: [Range32::default(); STAGES],
+            results: [Range32::default(); STAGES],
+            work: Range32::default(),
+        };
+        for (i, range) in plan.pools.iter_mut().enumerate() {
+            *range = cursor.take(2 * size.map(i).elements() as u64);
+        }
+        for (i, (range, stage)) in plan.mixers.iter_mut().zip(&config.stages).enumerate() {
+            *range = cursor.take((stage.blocks * stage.heads * size.map(i).elements()) as u64);
+        }
+        for (i, (range, stage)) in plan.results.iter_mut().zip(&config.stages).enumerate() {
+            let values = match (config.dense, i) {
+                (true, _) => size.map(i).elements() * stage.dim,
+                (false, 0) => config.classes,
+                (false, _) => 0,
+            };
+            *range = cursor.take(4 * values as u64);
+        }
+        plan.work = cursor.take(4 * plan.work_len() as u64);
+        // Half the address space of the smallest targets; the arithmetic above stays exact in 64 bits.
+        if cursor.0 > (i32::MAX as u64) {
+            return Err(Error::ArenaTooLarge { needed: cursor.0 });
+        }
+        Ok(plan)
+    }
+
+    /// The size of its images.
+    pub fn size(&self) -> ImageSize {
+        self.size
+    }
+
+    /// Bytes of arena that a session needs, wherever the arena begins: up to 63 bytes serve to align it.
+    pub fn arena_len(&self) -> usize {
+        self.work.end as usize + ALIGN - 1
+    }
+
+    /// Bytes of the arena behind its first multiple of 64.
+    pub(crate) fn aligned_len(&self) -> usize {
+        self.work.end as usize
+    }
+
+    pub(crate) fn pool(&self, stage: usize) -> Range<usize> {
+        self.pools[stage].range()
+    }
+
+    /// Assignments of one block, [E, regions, N].
+    pub(crate) fn mixer(&self, stage: usize, block: usize) -> Range<usize> {
+        let len = self.config.stages[stage].heads * self.size.map(stage).elements();
+        let start = self.mixers[stage].start as usize + block * len;
+        start..start + len
+    }
+
+    /// Logits (0), or the dense features of a stage.
+    pub(crate) fn result(&self, stage: usize) -> Range<usize> {
+        self.results[stage].range()
+    }
+
+    pub(crate) fn work(&self) -> Range<usize> {
+        self.work.range()
+    }
+
+    /// Floats of a stage's map.
+    pub(crate) fn map_len(&self, stage: usize) -> usize {
+        self.size.map(stage).elements() * self.config.stages[stage].dim
+    }
+
+    /// Sizes that the pool after `stage` depends on.
+    pub(crate) fn pool_shape(&self, stage: usize) -> PoolShape {
+        let (dim, next) = (
+            self.config.stages[stage].dim,
+            self.config.stages[stage + 1].dim,
+        );
+        let folds = self.config.stages[stage + 1].folds;
+        PoolShape {
+            map: self.size.map(stage),
+            folds,
+            dim,
+            next,
+            key_dim: pool_key_dim(dim, next),
+        }
+    }
+
+    /// Floats of the work area: the largest step decides.
+    fn work_len(&self) -> usize {
+        let mut most = room(self.map_len(0)) + patch_embed::SCRATCH;
+        for (i, stage) in self.config.stages.iter().enumerate() {
+            let map = self.size.map(i);
+            let blocks =
+                mixer::scratch_len(stage, map).max(mlp::scratch_len(stage, mlp::tile(i, map)));
+            most = most.max(room(self.map_len(i)) + blocks);
+            if i < POOLS {
+                let shape = self.pool_shape(i);
+                most = most.max(room(self.map_len(i)) + shape.out_len() + shape.scratch_len());
+            }
+        }
+        most.max(room(self.map_len(STAGES - 1)) + room(self.config.stages[STAGES - 1].dim))
+    }
+
+    /// Multiply-adds of a run, as executed: those of the products, not of norms, activations and sums. With a locality the centres
+    /// outside its window are not counted.
+    pub fn multiply_adds(&self) -> u64 {
+        let mut total = 0;
+        let map = self.size.map(0).elements();
+        total += map * crate::format::PATCH_INPUTS * self.config.stages[0].dim;
+        for (i, stage) in self.config.stages.iter().enumerate() {
+            let (n, c, key) = (self.size.map(i).elements(), stage.dim, stage.key_dim());
+            let centres = stage.centres() * stage.folds * stage.folds;
+            let keys = n * c * key;
+            let similarity = n * stage.centres() * key;
+            let weights = 2 * n * key;
+            let per_centre = 3 * centres * c * key;
+            let dispatch = n * stage.heads * c;
+            let mlp = 2 * n * c * stage.hidden;
+            total += stage.blocks * (keys + similarity + weights + per_centre + dispatch + mlp);
+            if i < POOLS {
+                let shape = self.pool_shape(i);
+                let m = n / 4;
+                total += m * (2 * c * shape.key_dim + c * shape.next + 9 * c * shape.next);
+                total += self.pool_pairs(i) * c;
+                total += if self.config.locality[i] > 0.0 {
+                    n * c * shape.key_dim
+                } else {
+                    0
+                };
+            }
+        }
+        let last = self.config.stages[STAGES - 1].dim;
+        (total
+            + if self.config.dense {
+                0
+            } else {
+                last * self.config.classes
+            }) as u64
+    }
+
+    /// Pairs of element and centre that a pool compares.
+    fn pool_pairs(&self, stage: usize) -> usize {
+        let PoolShape { map, folds, .. } = self.pool_shape(stage);
+        let lambda = self.config.locality[stage];
+        let pairs = |side: usize| -> usize {
+            let cells = side / folds / 2;
+            if lambda <= 0.0 {
+                return side * cells;
+            }
+            let near = |element: usize| {
+                let (start, end) = window((element as f32 + 0.5) * 0.5, reach(lambda), cells);
+                end - start
+            };
+            folds * (0..2 * cells).map(near).sum::<usize>()
+        };
+        pairs(map.rows) * pairs(map.cols)
+    }
+
+    /// The map of a stage, for the runtime's own modules.
+    pub(crate) fn map(&self, stage: usize) -> MapSize {
+        self.size.map(stage)
+    }
+}
+
+const _: () = assert!(
+    LANES * 4 == ALIGN,
+    "a padded buffer of floats ends where the next may start"
+);
