@@ -1,1 +1,5 @@
 //! Shared parts of the tests.
+
+pub mod golden;
+pub mod parity;
+pub mod tolerance;
