@@ -1,1 +1,12 @@
-//! FEC on a host.
+//! FEC on a host: photos and folders of them in, classes and cluster maps out.
+//!
+//! The network itself is `fec-runtime`, which knows pixels but no files; this crate adds what a program on a host needs around it, and the
+//! `fec` command is a thin shell over it.
+
+pub mod error;
+pub mod image;
+pub mod preprocess;
+
+pub use error::Error;
+pub use image::{Orientation, Photo};
+pub use preprocess::{Interpolation, Preprocess};
