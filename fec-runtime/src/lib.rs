@@ -38,6 +38,7 @@ mod image;
 pub mod kernels;
 mod memory;
 mod model;
+mod official;
 mod ops;
 mod output;
 mod plan;

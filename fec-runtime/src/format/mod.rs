@@ -8,6 +8,7 @@
     reason = "nothing that a file holds may make the reader panic"
 )]
 
+mod contents;
 pub(crate) mod crc;
 mod layout;
 pub(crate) mod read;
@@ -15,8 +16,8 @@ mod tensors;
 #[cfg(feature = "write")]
 mod write;
 
+pub use contents::{Interpolation, Labels, Preprocessing, SelfTest};
 pub use layout::{ALIGN, VERSION};
-pub use read::{Interpolation, Labels, Preprocessing, SelfTest};
 pub use tensors::{DType, LANES, PackedTensor, Role, TensorId, TensorKind, packed_tensors};
 pub(crate) use tensors::{PATCH_INPUTS, pool_key_dim};
 #[cfg(feature = "write")]

@@ -302,7 +302,7 @@ pub(crate) fn index_of(config: &Config, id: TensorId) -> Option<usize> {
         let before = config.stages.iter().take(stage);
         before.fold(2usize, |n, s| {
             n.saturating_add(s.blocks.saturating_mul(BLOCK_TENSORS))
-                .saturating_add(features + POOL_TENSORS)
+                .saturating_add(features.saturating_add(POOL_TENSORS))
         })
     };
     let after_blocks = |stage: usize| {

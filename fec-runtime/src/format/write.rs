@@ -4,9 +4,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::contents::{Preprocessing, SelfTest};
 use super::crc::crc32;
 use super::layout::{self, ALIGN, CONFIG_LEN, HEADER_LEN, SECTION_LEN, TENSOR_LEN};
-use super::read::{Preprocessing, SelfTest, place_numbers};
+use super::read::place_numbers;
 use super::tensors::{DType, PackedTensor, TensorId, TensorKind, packed_tensors};
 use crate::config::Config;
 

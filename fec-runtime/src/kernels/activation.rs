@@ -48,18 +48,19 @@ pub fn sigmoid(x: f32) -> f32 {
 /// gelu(x) = max(x, 0) - h(|x|) with h(u) = u * Phi(-u), which is smooth and small, so that a polynomial has no cancellation. It is
 /// of degree 14 in t = 2 u / 5.5 - 1 on u <= 5.5 (a least-squares fit at Chebyshev's nodes); h(5.5) is 1e-7.
 #[inline]
-pub fn gelu(x: f32) -> f32 {
+pub fn gelu<const L: usize>(x: [f32; L]) -> [f32; L] {
     const END: f32 = 5.5;
-    let magnitude = x.abs();
-    let u = if magnitude < END { magnitude } else { END };
-    let t = u * (2.0 / END) - 1.0;
-    let mut h = H[H.len() - 1];
-    let mut k = H.len() - 1;
-    while k > 0 {
-        k -= 1;
-        h = h * t + H[k];
+    // Lanes innermost: every line below is one vector operation.
+    let magnitude = x.map(f32::abs);
+    let t = magnitude.map(|u| (if u < END { u } else { END }) * (2.0 / END) - 1.0);
+    let (last, rest) = (H[H.len() - 1], &H[..H.len() - 1]);
+    let mut h = [last; L];
+    for &c in rest.iter().rev() {
+        for (h, t) in h.iter_mut().zip(&t) {
+            *h = *h * t + c;
+        }
     }
-    (if x > 0.0 { x } else { 0.0 }) - h
+    core::array::from_fn(|i| (if x[i] > 0.0 { x[i] } else { 0.0 }) - h[i])
 }
 
 #[expect(clippy::excessive_precision, reason = "as the fit printed them")]
@@ -108,11 +109,9 @@ mod tests {
         for x in floats().filter(|x| x.abs() < 12.0) {
             let exact = f64::from(x);
             let want = 0.5 * exact * libm::erfc(-exact / core::f64::consts::SQRT_2);
-            assert!(
-                (f64::from(gelu(x)) - want).abs() < 1e-6,
-                "gelu({x}) = {}, want {want}",
-                gelu(x)
-            );
+            let [got] = gelu([x]);
+            let error = (f64::from(got) - want).abs();
+            assert!(error < 1e-6, "gelu({x}) = {got}, want {want}");
         }
     }
 

@@ -58,7 +58,7 @@ fn pieces(s: &Stage, map: MapSize) -> [usize; 9] {
         room(padded),
         room(s.heads * m * s.dim),
         room(s.heads * m),
-        room(TILE * s.key_dim()),
+        room(TILE.min(elements) * s.key_dim()),
         room(s.heads * elements),
         room(m * (s.head_dim + LANES)),
     ]
@@ -82,7 +82,7 @@ struct Scratch<'a> {
     sums: &'a mut [f32],
     /// Numbers of members [E, M].
     counts: &'a mut [f32],
-    /// Keys of a tile [TILE, E d].
+    /// Keys of a tile of elements [TILE, E d].
     keys: &'a mut [f32],
     /// Weights of the region's elements [E, N].
     weights: &'a mut [f32],
@@ -211,12 +211,8 @@ fn pack_centres(
     shift: &mut [f32],
 ) {
     panels.fill(0.0);
-    let count = if stride == 0 {
-        0
-    } else {
-        (rows.len() + stride - width) / stride
-    };
-    for (m, row) in rows.chunks(stride.max(1)).take(count).enumerate() {
+    let count = (rows.len() + stride - width) / stride;
+    for (m, row) in rows.chunks(stride).take(count).enumerate() {
         let panel = &mut panels[m / LANES * LANES * width..][..LANES * width];
         for (k, &value) in row[..width].iter().enumerate() {
             panel[k * LANES + m % LANES] = factor * value;
@@ -358,8 +354,9 @@ fn ties_matter(alpha: f32, beta: f32) -> bool {
     } else {
         (beta - alpha.abs()).abs()
     };
-    // Written so that NaN (alpha = 0, slope = 0) counts as a tie.
-    !((ULP * weight / slope + ULP * size) / alpha.abs() < 4e-6)
+    let difference = (ULP * weight / slope + ULP * size) / alpha.abs();
+    // NaN (0 / 0: alpha = 0, or a slope of 0) is a tie as well.
+    difference.is_nan() || difference >= 4e-6
 }
 
 /// SPEC 4.2 to the letter: the lowest index of the largest weight.

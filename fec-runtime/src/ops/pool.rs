@@ -56,7 +56,9 @@ impl PoolShape {
     /// Lengths of the scratch pieces, in floats, in the order of [`Scratch`].
     fn pieces(&self) -> [usize; 6] {
         let (all, padded) = self.centres();
-        let tile = TILE * (self.key_dim + LANES).max(9 * self.dim);
+        let elements = self.map.elements() / (self.folds * self.folds);
+        let keys = TILE.min(elements) * (self.key_dim + LANES);
+        let tile = keys.max(TILE.min(all) * 9 * self.dim);
         [
             room(all * self.dim),
             room(all),
@@ -181,7 +183,7 @@ fn centres(
     panels.fill(0.0);
     for start in (0..count).step_by(TILE) {
         let rows = TILE.min(count - start);
-        let (keys, back) = s.tile.split_at_mut(TILE * d);
+        let (keys, back) = s.tile.split_at_mut(rows * d);
         let means = &s.sums[(first + start) * c..][..rows * c];
         kernels.matmul(
             &Matmul::dense(

@@ -6,7 +6,7 @@ use super::{Assign, Locality, reach, window};
 use crate::format::LANES;
 
 /// Rows that share a pass over the centres.
-const TILE: usize = 4;
+const TILE: usize = 2;
 
 /// The best score of each lane and its centre.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@ use crate::kernels::activation::gelu;
 /// Rows whose sums are held at a time: a panel's weights are read (and f16 widened) once for all of them.
 const BLOCK: usize = 28;
 /// Rows of the inner loop: their sums and one row of weights fit the registers of most machines.
-const TILE: usize = 4;
+const TILE: usize = 2;
 /// f16 weights are widened in chunks of this many inputs, on the stack.
 const CHUNK: usize = 32;
 
@@ -109,7 +109,7 @@ fn store(m: &Matmul<'_>, panel: usize, sums: &[f32; LANES], out: &mut [f32]) {
         }
     };
     match m.epilogue {
-        Epilogue::NormGelu { .. } => out.copy_from_slice(&value.map(gelu)[..count]),
+        Epilogue::NormGelu { .. } => out.copy_from_slice(&gelu(value)[..count]),
         Epilogue::Residual(_) | Epilogue::Accumulate => out
             .iter_mut()
             .zip(value)
