@@ -97,6 +97,16 @@ pub trait Probe {
     /// A step has ended and left this map, `values` [N, C] ([1, classes] after the head).
     fn end(&mut self, _step: Step, _values: &[f32], _size: MapSize, _channels: usize) {}
 
+    /// A pool has made its representatives R (Eq. 6), `values` [cells, C'], each at its centre's cell.
+    fn representatives(
+        &mut self,
+        _stage: usize,
+        _values: &[f32],
+        _size: MapSize,
+        _channels: usize,
+    ) {
+    }
+
     /// A clusterer has assigned the elements from `first` on (numbered row by row within its region) to centres. What stands in
     /// `assignments` afterwards is what counts: golden tests put theirs here. Numbers past the last centre count as the last.
     fn assign(&mut self, _clusterer: Clusterer, _first: usize, _assignments: &mut [u16]) {}

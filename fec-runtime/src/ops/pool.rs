@@ -142,7 +142,7 @@ pub(crate) fn run<P: Probe>(
     }
     let (all, _) = shape.centres();
     let out = &mut out[start..][..all * shape.next];
-    representatives(cx.kernels, pool, &shape, regions, out, &mut s);
+    representatives(cx, pool, &shape, regions, out, &mut s);
     skip(cx.kernels, pool, &shape, x, out, s.tile)
 }
 
@@ -312,8 +312,8 @@ fn norms(kernels: &Kernels, pool: &Pool<'_>, x: &[f32], tile: &mut [f32], out: &
 }
 
 /// Eq. 6 and norm2: `out` becomes norm2 of the representatives, each at its centre's cell, plus both biases.
-fn representatives(
-    kernels: &Kernels,
+fn representatives<P: Probe>(
+    cx: &mut Context<'_, P>,
     pool: &Pool<'_>,
     shape: &PoolShape,
     regions: Regions,
@@ -326,13 +326,11 @@ fn representatives(
         let factor = 1.0 / (1.0 + count);
         sum.iter_mut().for_each(|v| *v *= factor);
     }
-    let cells = Regions::new(
-        MapSize {
-            rows: shape.map.rows / 2,
-            cols: shape.map.cols / 2,
-        },
-        shape.folds,
-    );
+    let size = MapSize {
+        rows: shape.map.rows / 2,
+        cols: shape.map.cols / 2,
+    };
+    let cells = Regions::new(size, shape.folds);
     let per_region = all / regions.count();
     for region in 0..regions.count() {
         for (local, run) in cells.runs(region, TILE) {
@@ -343,11 +341,13 @@ fn representatives(
                 pool.values.weights,
                 Epilogue::Bias(pool.values.bias),
             );
-            kernels.matmul(&product, &mut out[run.start * next..run.end * next]);
+            cx.kernels
+                .matmul(&product, &mut out[run.start * next..run.end * next]);
         }
     }
+    cx.probe.representatives(pool.stage, out, size, next);
     let mut moments = Moments::new();
-    kernels.moments(out, next, &mut moments);
+    cx.kernels.moments(out, next, &mut moments);
     norm::apply_in_place(out, moments.norm(), pool.gain, pool.bias, next);
 }
 
