@@ -65,12 +65,22 @@ pub enum Interpolation {
     Bilinear,
     /// Cubic, a = -0.5.
     Bicubic,
+    /// Mean of the pixels covered.
+    Box,
+    /// Hamming's window of radius 1.
+    Hamming,
 }
 
 impl Interpolation {
     /// All of them.
-    pub const ALL: [Interpolation; 4] =
-        [Self::Nearest, Self::Lanczos, Self::Bilinear, Self::Bicubic];
+    pub const ALL: [Interpolation; 6] = [
+        Self::Nearest,
+        Self::Lanczos,
+        Self::Bilinear,
+        Self::Bicubic,
+        Self::Box,
+        Self::Hamming,
+    ];
 
     /// Its name in timm's options.
     pub const fn name(self) -> &'static str {
@@ -79,6 +89,8 @@ impl Interpolation {
             Self::Lanczos => "lanczos",
             Self::Bilinear => "bilinear",
             Self::Bicubic => "bicubic",
+            Self::Box => "box",
+            Self::Hamming => "hamming",
         }
     }
 
@@ -89,6 +101,8 @@ impl Interpolation {
             Self::Lanczos => 1,
             Self::Bilinear => 2,
             Self::Bicubic => 3,
+            Self::Box => 4,
+            Self::Hamming => 5,
         }
     }
 }
