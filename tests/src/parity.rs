@@ -120,7 +120,7 @@ impl Report {
             .map(|d| if d.is_nan() { f64::INFINITY } else { d })
             .fold(0.0, f64::max);
         // Writing to a String cannot fail.
-        let _ = write!(self.summary, " {name} {worst:.0e}");
+        let _ = write!(self.summary, " {name} {worst:.1e}");
         if worst > tolerance {
             self.fail(
                 case,
