@@ -1,6 +1,9 @@
 //! Checkpoints to .fec files.
 
 pub mod error;
+pub mod fold;
+pub mod pack;
 pub mod read;
+pub mod recognise;
 
 pub use error::Error;

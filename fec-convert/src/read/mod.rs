@@ -84,6 +84,8 @@ pub struct Tensor {
 pub struct Checkpoint {
     /// The network's tensors, sorted by name; no name occurs twice.
     pub tensors: Vec<Tensor>,
+    /// Their names in the file's order.
+    pub order: Vec<String>,
     /// How the file was stored.
     pub source: Layout,
     /// What else lies in the file, sorted: keys beside the state dict (`optimizer`), parts beside the backbone
@@ -104,6 +106,7 @@ pub struct Checkpoint {
 /// What a layout's reader finds; [`Checkpoint`] without the facts of the file.
 struct Contents {
     tensors: Vec<Tensor>,
+    order: Vec<String>,
     left_out: Vec<String>,
     stripped: Vec<String>,
     picked: Option<String>,
@@ -170,6 +173,7 @@ pub fn read_bytes(bytes: &[u8], options: &ReadOptions) -> Result<Checkpoint, Err
     contents.left_out.dedup();
     Ok(Checkpoint {
         tensors: contents.tensors,
+        order: contents.order,
         source,
         left_out: contents.left_out,
         stripped: contents.stripped,

@@ -25,6 +25,8 @@ pub(crate) struct Entry<T> {
 pub(crate) struct Named<T> {
     /// The network's tensors, sorted by their official names.
     pub(crate) kept: Vec<Entry<T>>,
+    /// Their names in the file's order.
+    pub(crate) order: Vec<String>,
     pub(crate) left_out: Vec<String>,
     pub(crate) stripped: Vec<String>,
 }
@@ -57,6 +59,7 @@ pub(crate) fn settle<T>(entries: Vec<Entry<T>>) -> Result<Named<T>, Error> {
     if kept.is_empty() {
         return Err(Error::NoTensors);
     }
+    let order = kept.iter().map(|e| e.name.clone()).collect();
     kept.sort_by(|a, b| a.name.cmp(&b.name));
     for pair in kept.windows(2) {
         if let [a, b] = pair
@@ -69,6 +72,7 @@ pub(crate) fn settle<T>(entries: Vec<Entry<T>>) -> Result<Named<T>, Error> {
     }
     Ok(Named {
         kept,
+        order,
         left_out,
         stripped,
     })

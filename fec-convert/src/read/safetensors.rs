@@ -50,6 +50,7 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<Contents, Erro
     metadata.sort();
     Ok(Contents {
         tensors,
+        order: named.order,
         left_out: named.left_out,
         stripped: named.stripped,
         picked: None,

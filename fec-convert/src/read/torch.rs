@@ -70,6 +70,7 @@ pub(crate) fn tensors(
     left_out.extend(named.left_out);
     Ok(Contents {
         tensors,
+        order: named.order,
         left_out,
         stripped: named.stripped,
         picked: found.picked,
