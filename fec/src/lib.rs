@@ -3,10 +3,17 @@
 //! The network itself is `fec-runtime`, which knows pixels but no files; this crate adds what a program on a host needs around it, and the
 //! `fec` command is a thin shell over it.
 
+pub mod dataset;
 pub mod error;
 pub mod image;
+pub mod kmeans;
+pub mod labels;
+pub mod output;
 pub mod preprocess;
 
+pub use dataset::ClassFolder;
 pub use error::Error;
 pub use image::{Orientation, Photo};
+pub use kmeans::{KMeans, kmeans};
+pub use labels::LabelMap;
 pub use preprocess::{Interpolation, Preprocess};
