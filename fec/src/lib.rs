@@ -10,10 +10,11 @@ pub mod kmeans;
 pub mod labels;
 pub mod output;
 pub mod preprocess;
+mod resize;
 
 pub use dataset::ClassFolder;
 pub use error::Error;
 pub use image::{Orientation, Photo};
 pub use kmeans::{KMeans, kmeans};
 pub use labels::LabelMap;
-pub use preprocess::{Interpolation, Preprocess};
+pub use preprocess::{Interpolation, Preprocessing};

@@ -7,192 +7,138 @@
 //! A model that is not square takes timm's other branch (`ResizeKeepRatio`): the photo is scaled so that both sides cover
 //! `floor(side / crop_ratio)`, each rounded to the nearest integer, half to even.
 
-use core::str::FromStr;
+pub use fec_runtime::format::{Interpolation, Preprocessing};
 
 use crate::error::Error;
 use crate::image::Photo;
 
-/// How pixels are mixed when a photo is scaled; the names are PIL's and timm's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Interpolation {
-    /// The one pixel under the centre.
-    Nearest,
-    /// The mean of the pixels covered.
-    Box,
-    /// A triangle of radius 1.
-    Bilinear,
-    /// Hamming's window of radius 1.
-    Hamming,
-    /// A cubic of radius 2 with a = -0.5.
-    #[default]
-    Bicubic,
-    /// A windowed sinc of radius 3.
-    Lanczos,
+/// Names of the filters, as timm writes them.
+pub const INTERPOLATIONS: &[&str] = &[
+    "nearest", "lanczos", "bilinear", "bicubic", "box", "hamming",
+];
+
+/// The filter of that name.
+///
+/// # Errors
+/// [`Error::UnknownName`] lists the known ones.
+pub fn interpolation(name: &str) -> Result<Interpolation, Error> {
+    let found = Interpolation::ALL.into_iter().find(|i| i.name() == name);
+    found.ok_or_else(|| Error::UnknownName {
+        what: "interpolation",
+        found: name.into(),
+        known: INTERPOLATIONS,
+    })
 }
 
-impl Interpolation {
-    /// Every name that [`FromStr`] knows.
-    pub const NAMES: &'static [&'static str] = &[
-        "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos",
-    ];
-
-    /// The name, as timm writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Interpolation::Nearest => "nearest",
-            Interpolation::Box => "box",
-            Interpolation::Bilinear => "bilinear",
-            Interpolation::Hamming => "hamming",
-            Interpolation::Bicubic => "bicubic",
-            Interpolation::Lanczos => "lanczos",
-        }
+/// Radius of the filter in source pixels when nothing is scaled down.
+fn support(filter: Interpolation) -> f64 {
+    match filter {
+        Interpolation::Nearest | Interpolation::Box => 0.5,
+        Interpolation::Bilinear | Interpolation::Hamming => 1.0,
+        Interpolation::Bicubic => 2.0,
+        Interpolation::Lanczos => 3.0,
     }
+}
 
-    /// Radius of the filter in source pixels when nothing is scaled down.
-    fn support(self) -> f64 {
-        match self {
-            Interpolation::Nearest | Interpolation::Box => 0.5,
-            Interpolation::Bilinear | Interpolation::Hamming => 1.0,
-            Interpolation::Bicubic => 2.0,
-            Interpolation::Lanczos => 3.0,
+/// The filter's weight at distance `x` from its centre.
+fn weight(filter: Interpolation, x: f64) -> f64 {
+    let sinc = |x: f64| {
+        if x == 0.0 {
+            1.0
+        } else {
+            let x = x * core::f64::consts::PI;
+            x.sin() / x
         }
+    };
+    let d = x.abs();
+    match filter {
+        Interpolation::Nearest | Interpolation::Box => {
+            f64::from(u8::from(x > -0.5 && x <= 0.5))
+        }
+        Interpolation::Bilinear => (1.0 - d).max(0.0),
+        Interpolation::Hamming if d < 1.0 => {
+            sinc(d) * (0.54 + 0.46 * (d * core::f64::consts::PI).cos())
+        }
+        Interpolation::Bicubic if d < 1.0 => (1.5 * d - 2.5) * d * d + 1.0,
+        Interpolation::Bicubic if d < 2.0 => (((d - 5.0) * d + 8.0) * d - 4.0) * -0.5,
+        Interpolation::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
+        _ => 0.0,
     }
+}
 
-    /// The filter's weight at distance `x` from its centre.
-    fn weight(self, x: f64) -> f64 {
-        let sinc = |x: f64| {
-            if x == 0.0 {
-                1.0
-            } else {
-                let x = x * core::f64::consts::PI;
-                x.sin() / x
-            }
+/// Refuses settings that no photo could be brought to.
+///
+/// # Errors
+/// [`Error::Setting`] names the first.
+pub fn check(p: &Preprocessing) -> Result<(), Error> {
+    let setting = |what, found: String, expected| {
+        Err(Error::Setting {
+            what,
+            found,
+            expected,
+        })
+    };
+    if !(p.crop_ratio > 0.0 && p.crop_ratio <= 1.0) {
+        let expected = "a number above 0 and at most 1";
+        return setting("crop ratio", p.crop_ratio.to_string(), expected);
+    }
+    if !p.mean.iter().all(|m| m.abs() <= 1e3) {
+        return setting("mean", format!("{:?}", p.mean), "three numbers, of values 0 to 1");
+    }
+    if !p.std.iter().all(|s| (1e-3..=1e3).contains(s)) {
+        return setting("std", format!("{:?}", p.std), "three numbers of at least 0.001");
+    }
+    Ok(())
+}
+
+/// The photo at the model's size, as RGB8.
+pub fn apply(p: &Preprocessing, photo: &Photo) -> Photo {
+    let mut out = Photo::default();
+    apply_into(p, photo, &mut Resizer::default(), &mut out);
+    out
+}
+
+/// Like [`apply`], with buffers that are used again from photo to photo.
+pub fn apply_into(p: &Preprocessing, photo: &Photo, resizer: &mut Resizer, out: &mut Photo) {
+    let (height, width) = scaled_size(p, photo);
+    let rows = crop(height, p.size.height);
+    let columns = crop(width, p.size.width);
+    resizer.resize_part(
+        photo,
+        Axis {
+            len: height,
+            part: rows,
+            pad: p.size.height,
+        },
+        Axis {
+            len: width,
+            part: columns,
+            pad: p.size.width,
+        },
+        p.interpolation,
+        out,
+    );
+}
+
+/// Height and width of the scaled photo before the crop.
+fn scaled_size(p: &Preprocessing, photo: &Photo) -> (usize, usize) {
+    // The file keeps the ratio as f32, timm has it as f64: 0.8 must stay 0.8, or 224 / 0.8 would become 279. The shortest decimal
+    // that means this f32 is the number that somebody wrote down.
+    let ratio: f64 = p.crop_ratio.to_string().parse().unwrap_or(1.0);
+    let target = |side: usize| ((side as f64 / ratio).floor() as usize).max(1);
+    let (target_h, target_w) = (target(p.size.height), target(p.size.width));
+    let (h, w) = (photo.height.max(1), photo.width.max(1));
+    if p.size.height == p.size.width {
+        let long = |long: usize, short: usize| target_h.saturating_mul(long) / short;
+        return if w <= h {
+            (long(h, w), target_w)
+        } else {
+            (target_h, long(w, h))
         };
-        let d = x.abs();
-        match self {
-            Interpolation::Nearest | Interpolation::Box => {
-                f64::from(u8::from(x > -0.5 && x <= 0.5))
-            }
-            Interpolation::Bilinear => (1.0 - d).max(0.0),
-            Interpolation::Hamming if d < 1.0 => {
-                sinc(d) * (0.54 + 0.46 * (d * core::f64::consts::PI).cos())
-            }
-            Interpolation::Bicubic if d < 1.0 => (1.5 * d - 2.5) * d * d + 1.0,
-            Interpolation::Bicubic if d < 2.0 => (((d - 5.0) * d + 8.0) * d - 4.0) * -0.5,
-            Interpolation::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
-            _ => 0.0,
-        }
     }
-}
-
-impl FromStr for Interpolation {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        use Interpolation::*;
-        [Nearest, Box, Bilinear, Hamming, Bicubic, Lanczos]
-            .into_iter()
-            .find(|i| i.name() == name)
-            .ok_or_else(|| Error::UnknownName {
-                what: "interpolation",
-                found: name.into(),
-                known: Interpolation::NAMES,
-            })
-    }
-}
-
-/// What a model expects of its input: size, crop and normalisation.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Preprocess {
-    /// Rows of the model's input.
-    pub height: usize,
-    /// Columns of the model's input.
-    pub width: usize,
-    /// Side of the crop by the side of the scaled photo, e.g. 0.9.
-    pub crop_ratio: f32,
-    /// How the photo is scaled.
-    pub interpolation: Interpolation,
-    /// Mean per channel that the model subtracts, of values 0 to 1; not applied here.
-    pub mean: [f32; 3],
-    /// Deviation per channel that the model divides by; not applied here.
-    pub std: [f32; 3],
-}
-
-impl Preprocess {
-    /// Refuses settings that no photo could be brought to.
-    pub fn check(&self) -> Result<(), Error> {
-        let setting = |what, found: String, expected| {
-            Err(Error::Setting {
-                what,
-                found,
-                expected,
-            })
-        };
-        if self.height == 0 || self.width == 0 {
-            let found = format!("{} x {}", self.height, self.width);
-            return setting("input size", found, "at least 1 x 1");
-        }
-        if !(0.01..=10.0).contains(&self.crop_ratio) {
-            return setting("crop ratio", self.crop_ratio.to_string(), "0.01 to 10");
-        }
-        if self.mean.iter().any(|m| !m.is_finite()) {
-            return setting("mean", format!("{:?}", self.mean), "three finite numbers");
-        }
-        if self.std.iter().any(|s| !s.is_finite() || *s <= 0.0) {
-            return setting("std", format!("{:?}", self.std), "three numbers above 0");
-        }
-        Ok(())
-    }
-
-    /// The photo at the model's size, as RGB8.
-    pub fn apply(&self, photo: &Photo) -> Photo {
-        let mut out = Photo::default();
-        self.apply_into(photo, &mut Resizer::default(), &mut out);
-        out
-    }
-
-    /// Like [`Preprocess::apply`], with buffers that are used again from photo to photo.
-    pub fn apply_into(&self, photo: &Photo, resizer: &mut Resizer, out: &mut Photo) {
-        let (height, width) = self.scaled_size(photo);
-        let rows = crop(height, self.height);
-        let columns = crop(width, self.width);
-        resizer.resize_part(
-            photo,
-            Axis {
-                len: height,
-                part: rows,
-                pad: self.height,
-            },
-            Axis {
-                len: width,
-                part: columns,
-                pad: self.width,
-            },
-            self.interpolation,
-            out,
-        );
-    }
-
-    /// Height and width of the scaled photo before the crop.
-    fn scaled_size(&self, photo: &Photo) -> (usize, usize) {
-        // The file keeps the ratio as f32, timm has it as f64: 0.8 must stay 0.8, or 224 / 0.8 would become 279. The shortest decimal
-        // that means this f32 is the number that somebody wrote down.
-        let ratio: f64 = self.crop_ratio.to_string().parse().unwrap_or(1.0);
-        let target = |side: usize| ((side as f64 / ratio).floor() as usize).max(1);
-        let (target_h, target_w) = (target(self.height), target(self.width));
-        let (h, w) = (photo.height.max(1), photo.width.max(1));
-        if self.height == self.width {
-            let long = |long: usize, short: usize| target_h.saturating_mul(long) / short;
-            return if w <= h {
-                (long(h, w), target_w)
-            } else {
-                (target_h, long(w, h))
-            };
-        }
-        let ratio = (h as f64 / target_h as f64).min(w as f64 / target_w as f64);
-        let scaled = |side: usize| ((side as f64 / ratio).round_ties_even() as usize).max(1);
-        (scaled(h), scaled(w))
-    }
+    let ratio = (h as f64 / target_h as f64).min(w as f64 / target_w as f64);
+    let scaled = |side: usize| ((side as f64 / ratio).round_ties_even() as usize).max(1);
+    (scaled(h), scaled(w))
 }
 
 /// The photo at another size, every pixel of it, as PIL's `Image.resize` makes it.
@@ -395,6 +341,22 @@ fn clip8(sum: i32) -> u8 {
     (sum >> FRACTION_BITS).clamp(0, 255) as u8
 }
 
+/// The source pixels of a nearest-neighbour part. PIL adds the scale up step by step, and its rounding errors decide ties; a side too
+/// long for that (of an absurd shape) is multiplied out instead.
+fn nearest(scale: f64, part: Part) -> impl Iterator<Item = usize> {
+    const STEPS_MAX: usize = 1 << 20;
+    let mut at = if part.from <= STEPS_MAX {
+        (0..part.from).fold(scale * 0.5, |at, _| at + scale)
+    } else {
+        (part.from as f64 + 0.5) * scale
+    };
+    (part.from..part.to).map(move |_| {
+        let from = at as usize;
+        at += scale;
+        from
+    })
+}
+
 /// Which source pixels make one output pixel.
 #[derive(Debug, Clone, Copy)]
 struct Taps {
@@ -420,18 +382,20 @@ impl Weights {
         // PIL skips the pass of a side that keeps its length: every pixel is itself.
         if axis.len == source || interpolation == Interpolation::Nearest {
             self.fixed.push(1 << FRACTION_BITS);
-            for x in axis.part.from..axis.part.to {
-                let from = ((x as f64 * scale + scale * 0.5) as usize).min(source - 1);
-                self.taps.push(Taps {
-                    from: if axis.len == source { x } else { from },
-                    len: 1,
-                    first_weight: 0,
-                });
+            let single = |from: usize| Taps {
+                from: from.min(source - 1),
+                len: 1,
+                first_weight: 0,
+            };
+            if axis.len == source {
+                self.taps.extend((axis.part.from..axis.part.to).map(single));
+            } else {
+                self.taps.extend(nearest(scale, axis.part).map(single));
             }
             return;
         }
         let stretch = scale.max(1.0);
-        let support = interpolation.support() * stretch;
+        let support = support(interpolation) * stretch;
         for x in axis.part.from..axis.part.to {
             let centre = (x as f64 + 0.5) * scale;
             let from = ((centre - support + 0.5) as usize).min(source - 1);
@@ -439,7 +403,7 @@ impl Weights {
             self.exact.clear();
             self.exact.extend(
                 (from..to)
-                    .map(|s| interpolation.weight((s as f64 - centre + 0.5) * (1.0 / stretch))),
+                    .map(|s| weight(interpolation, (s as f64 - centre + 0.5) * (1.0 / stretch))),
             );
             let total: f64 = self.exact.iter().sum();
             self.taps.push(Taps {
