@@ -10,7 +10,6 @@ pub mod kmeans;
 pub mod labels;
 pub mod output;
 pub mod preprocess;
-mod resize;
 
 pub use dataset::ClassFolder;
 pub use error::Error;
