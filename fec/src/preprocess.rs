@@ -52,9 +52,7 @@ fn weight(filter: Interpolation, x: f64) -> f64 {
     };
     let d = x.abs();
     match filter {
-        Interpolation::Nearest | Interpolation::Box => {
-            f64::from(u8::from(x > -0.5 && x <= 0.5))
-        }
+        Interpolation::Nearest | Interpolation::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
         Interpolation::Bilinear => (1.0 - d).max(0.0),
         Interpolation::Hamming if d < 1.0 => {
             sinc(d) * (0.54 + 0.46 * (d * core::f64::consts::PI).cos())
@@ -83,10 +81,18 @@ pub fn check(p: &Preprocessing) -> Result<(), Error> {
         return setting("crop ratio", p.crop_ratio.to_string(), expected);
     }
     if !p.mean.iter().all(|m| m.abs() <= 1e3) {
-        return setting("mean", format!("{:?}", p.mean), "three numbers, of values 0 to 1");
+        return setting(
+            "mean",
+            format!("{:?}", p.mean),
+            "three numbers, of values 0 to 1",
+        );
     }
     if !p.std.iter().all(|s| (1e-3..=1e3).contains(s)) {
-        return setting("std", format!("{:?}", p.std), "three numbers of at least 0.001");
+        return setting(
+            "std",
+            format!("{:?}", p.std),
+            "three numbers of at least 0.001",
+        );
     }
     Ok(())
 }
@@ -436,6 +442,7 @@ impl Weights {
 mod tests {
     use super::*;
     use crate::image::Orientation;
+    use fec_runtime::ImageSize;
     use std::path::Path;
 
     /// Most values that may differ from PIL's, by one level; none do today.
@@ -450,22 +457,25 @@ mod tests {
         assert_eq!(index.len(), 12);
         for (expected, case) in &index {
             let size = case["size"].as_u64().unwrap() as usize;
-            let preprocess = Preprocess {
-                height: size,
-                width: size,
+            let preprocess = Preprocessing {
+                size: ImageSize {
+                    height: size,
+                    width: size,
+                },
                 crop_ratio: case["crop_ratio"].as_f64().unwrap() as f32,
-                interpolation: case["interpolation"].as_str().unwrap().parse().unwrap(),
+                interpolation: super::interpolation(case["interpolation"].as_str().unwrap())
+                    .unwrap(),
                 mean: [0.0; 3],
                 std: [1.0; 3],
             };
             let open = |name: &str| Photo::open(dir.join(name), Orientation::Ignore).unwrap();
             let source = open(case["source"].as_str().unwrap());
-            let (h, w) = preprocess.scaled_size(&source);
+            let (h, w) = scaled_size(&preprocess, &source);
             assert_eq!(
                 h.min(w) as u64,
                 case["resized_short_side"].as_u64().unwrap()
             );
-            let (ours, theirs) = (preprocess.apply(&source), open(expected));
+            let (ours, theirs) = (apply(&preprocess, &source), open(expected));
             assert_eq!((ours.width, ours.height), (theirs.width, theirs.height));
             let pairs = || ours.pixels.iter().zip(&theirs.pixels);
             let different = pairs().filter(|(a, b)| a != b).count();
@@ -498,18 +508,17 @@ mod tests {
     fn a_crop_of_the_resized_photo_is_what_apply_computes() {
         let photo = noise(61, 97);
         for (height, width) in [(32, 32), (40, 24), (24, 40)] {
-            let preprocess = Preprocess {
-                height,
-                width,
+            let preprocess = Preprocessing {
+                size: ImageSize { height, width },
                 crop_ratio: 0.8,
                 interpolation: Interpolation::Bicubic,
                 mean: [0.0; 3],
                 std: [1.0; 3],
             };
-            let (h, w) = preprocess.scaled_size(&photo);
+            let (h, w) = scaled_size(&preprocess, &photo);
             assert!(h >= height && w >= width);
             let whole = resize(&photo, h, w, Interpolation::Bicubic);
-            let ours = preprocess.apply(&photo);
+            let ours = apply(&preprocess, &photo);
             let (top, left) = (crop(h, height).from, crop(w, width).from);
             for y in 0..height {
                 for x in 0..width {
@@ -536,31 +545,35 @@ mod tests {
 
     #[test]
     fn a_crop_ratio_of_one_decimal_means_that_decimal() {
-        let preprocess = Preprocess {
-            height: 224,
-            width: 224,
+        let preprocess = Preprocessing {
+            size: ImageSize {
+                height: 224,
+                width: 224,
+            },
             crop_ratio: 0.8,
             interpolation: Interpolation::Bicubic,
             mean: [0.0; 3],
             std: [1.0; 3],
         };
-        assert_eq!(preprocess.scaled_size(&noise(10, 20)), (560, 280));
+        assert_eq!(scaled_size(&preprocess, &noise(10, 20)), (560, 280));
     }
 
     #[test]
     fn extreme_shapes_and_settings_neither_panic_nor_fill_the_memory() {
         for (w, h) in [(1, 1), (1, 20_000), (20_000, 1), (0, 0)] {
             for ratio in [0.01, 1e-30, 0.9, 1.0, 3.0, f32::NAN, f32::INFINITY] {
-                for interpolation in Interpolation::NAMES {
-                    let preprocess = Preprocess {
-                        height: 32,
-                        width: 32,
+                for interpolation in INTERPOLATIONS {
+                    let preprocess = Preprocessing {
+                        size: ImageSize {
+                            height: 32,
+                            width: 32,
+                        },
                         crop_ratio: ratio,
-                        interpolation: interpolation.parse().unwrap(),
+                        interpolation: super::interpolation(interpolation).unwrap(),
                         mean: [0.0; 3],
                         std: [1.0; 3],
                     };
-                    let out = preprocess.apply(&noise(w, h));
+                    let out = apply(&preprocess, &noise(w, h));
                     assert_eq!(out.pixels.len(), 32 * 32 * 3);
                 }
             }
@@ -569,7 +582,7 @@ mod tests {
 
     #[test]
     fn an_unknown_interpolation_lists_the_known_ones() {
-        let error = "cubic".parse::<Interpolation>().unwrap_err();
+        let error = super::interpolation("cubic").unwrap_err();
         assert!(error.to_string().contains("bicubic, lanczos"), "{error}");
     }
 }

@@ -79,7 +79,8 @@ pub(crate) mod tensor {
 
 /// Sections of a file, at most.
 pub(crate) const MAX_SECTIONS: usize = 16;
-/// Bytes of one label, at most.
+/// Bytes of one label, at most: its length is one byte.
+#[cfg(feature = "write")]
 pub(crate) const MAX_LABEL_LEN: usize = 255;
 /// Bytes of the provenance, at most.
 pub(crate) const MAX_PROVENANCE_LEN: usize = 65_536;
