@@ -185,6 +185,57 @@ impl LabelMap {
         }
     }
 
+    /// Connected pieces of fewer than `cells` cells take the label they share the longest boundary with, for pictures that are easy to look
+    /// at; the lowest label wins ties. Done once, from the pieces as they are, so two specks side by side may swap.
+    pub fn without_specks(&self, cells: usize) -> LabelMap {
+        let mut out = self.clone();
+        let mut seen = vec![false; self.labels.len()];
+        let mut piece: Vec<usize> = Vec::new();
+        for start in 0..self.labels.len() {
+            if core::mem::replace(&mut seen[start], true) {
+                continue;
+            }
+            let label = self.labels[start];
+            piece.clear();
+            piece.push(start);
+            let mut around: Vec<u16> = Vec::new();
+            let mut next = 0;
+            while let Some(&at) = piece.get(next) {
+                next += 1;
+                for other in self.beside(at) {
+                    if self.labels[other] != label {
+                        around.push(self.labels[other]);
+                    } else if !core::mem::replace(&mut seen[other], true) {
+                        piece.push(other);
+                    }
+                }
+            }
+            if piece.len() < cells {
+                around.sort_unstable();
+                let longest = around
+                    .chunk_by(|a, b| a == b)
+                    .max_by_key(|same| (same.len(), core::cmp::Reverse(same[0])));
+                if let Some(same) = longest {
+                    piece.iter().for_each(|&at| out.labels[at] = same[0]);
+                }
+            }
+        }
+        out
+    }
+
+    /// The cells left, right, above and below, as far as they are there.
+    fn beside(&self, at: usize) -> impl Iterator<Item = usize> + use<> {
+        let x = at % self.width;
+        [
+            (x > 0).then(|| at - 1),
+            (x + 1 < self.width).then_some(at + 1),
+            at.checked_sub(self.width),
+            (at + self.width < self.labels.len()).then_some(at + self.width),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
     /// The regions, in ascending order of their labels; colours from a photo of any size, sampled at the map's pixel centres.
     pub fn regions(&self, photo: &Photo) -> Vec<Region> {
         let distinct = self.distinct();
@@ -376,6 +427,13 @@ mod tests {
             map(3, &[3, 3, 5, 3, 3, 5]).majority_filtered(2),
             map(3, &[3; 6])
         );
+    }
+
+    #[test]
+    fn specks_join_the_region_around_them_and_larger_pieces_stay() {
+        let got = map(4, &[1, 1, 1, 2, 1, 9, 1, 2, 1, 1, 9, 9]).without_specks(2);
+        assert_eq!(got, map(4, &[1, 1, 1, 2, 1, 1, 1, 2, 1, 1, 9, 9]));
+        assert_eq!(map(1, &[5]).without_specks(9), map(1, &[5]));
     }
 
     #[test]

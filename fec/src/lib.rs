@@ -9,7 +9,9 @@ pub mod image;
 pub mod kmeans;
 pub mod labels;
 pub mod output;
+pub mod palette;
 pub mod preprocess;
+pub mod render;
 
 pub use dataset::ClassFolder;
 pub use error::Error;
