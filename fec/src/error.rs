@@ -78,6 +78,13 @@ pub enum Error {
     },
     /// Two class folders that mean the same label.
     SameClass { path: PathBuf, class: String },
+    /// A model file that is not sound.
+    Model {
+        name: String,
+        source: fec_runtime::Error,
+    },
+    /// The runtime refused a size or an input.
+    Runtime(fec_runtime::Error),
     /// A picture could not be put into a file format.
     Encode { what: &'static str, reason: String },
 }
@@ -126,6 +133,8 @@ impl fmt::Display for Error {
             } => {
                 write!(f, "{what} is {}, expected {expected}", Plain(found))
             }
+            Error::Model { name, source } => write!(f, "{}: {source}", Plain(name)),
+            Error::Runtime(source) => source.fmt(f),
             Error::Encode { what, reason } => {
                 write!(f, "{what} cannot be encoded: {}", Plain(reason))
             }
@@ -233,8 +242,15 @@ impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Error::Read { source, .. } | Error::Write { source, .. } => Some(source),
+            Error::Model { source, .. } | Error::Runtime(source) => Some(source),
             _ => None,
         }
+    }
+}
+
+impl From<fec_runtime::Error> for Error {
+    fn from(error: fec_runtime::Error) -> Self {
+        Error::Runtime(error)
     }
 }
 

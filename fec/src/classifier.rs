@@ -1,0 +1,137 @@
+//! Photos through a model: brought to its size as its file says, then run in one arena that is used again and again.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use fec_runtime::kernels::Kernels;
+use fec_runtime::{AlignedBytes, Image, ImageSize, Model, Output, Plan, Probe, Session};
+
+use crate::error::Error;
+use crate::image::Photo;
+use crate::preprocess::{self, Preprocessing, Resizer};
+
+/// A model made ready for images of one size.
+#[derive(Debug)]
+pub struct Classifier<'m> {
+    model: &'m Model<'m>,
+    plan: Plan,
+    kernels: &'static Kernels,
+    arena: AlignedBytes,
+    preprocessing: Preprocessing,
+    resizer: Resizer,
+    input: Photo,
+}
+
+/// How long the parts of a run took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// Resize and crop.
+    pub preprocess: Duration,
+    /// The network.
+    pub network: Duration,
+}
+
+impl<'m> Classifier<'m> {
+    /// A classifier for the model's own input size, or for another one.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] when the network does not take the size.
+    pub fn new(
+        model: &'m Model<'m>,
+        size: Option<ImageSize>,
+        kernels: &'static Kernels,
+    ) -> Result<Self, Error> {
+        let mut preprocessing = model.preprocessing();
+        preprocessing.size = size.unwrap_or(preprocessing.size);
+        let plan = model.plan(preprocessing.size)?;
+        let arena = AlignedBytes::zeroed(plan.arena_len());
+        Ok(Self {
+            model,
+            plan,
+            kernels,
+            arena,
+            preprocessing,
+            resizer: Resizer::default(),
+            input: Photo::default(),
+        })
+    }
+
+    /// The plan of its runs.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Classifies a photo: resize and centre crop as the model's file says (SPEC 10), then the network. `read` gets the results.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`]; none is expected once the classifier was made.
+    pub fn classify<R>(
+        &mut self,
+        photo: &Photo,
+        read: impl FnOnce(&Output<'_>) -> R,
+    ) -> Result<(R, Times), Error> {
+        let started = Instant::now();
+        preprocess::apply_into(
+            &self.preprocessing,
+            photo,
+            &mut self.resizer,
+            &mut self.input,
+        );
+        let preprocess = started.elapsed();
+        let input = core::mem::take(&mut self.input);
+        let started = Instant::now();
+        let result = self.run(&input, &mut (), read);
+        self.input = input;
+        Ok((
+            result?,
+            Times {
+                preprocess,
+                network: started.elapsed(),
+            },
+        ))
+    }
+
+    /// Runs the network on an image that has the plan's size already, under a probe's eyes.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] for an image of another size.
+    pub fn run<R>(
+        &mut self,
+        input: &Photo,
+        probe: &mut impl Probe,
+        read: impl FnOnce(&Output<'_>) -> R,
+    ) -> Result<R, Error> {
+        let size = ImageSize {
+            height: input.height,
+            width: input.width,
+        };
+        self.run_image(&Image::rgb8(&input.pixels, size)?, probe, read)
+    }
+
+    /// Runs the network on any image of the runtime.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] for an image of another size.
+    pub fn run_image<R>(
+        &mut self,
+        image: &Image<'_>,
+        probe: &mut impl Probe,
+        read: impl FnOnce(&Output<'_>) -> R,
+    ) -> Result<R, Error> {
+        let mut session = Session::with_kernels(
+            self.model,
+            self.plan,
+            self.arena.as_bytes_mut(),
+            self.kernels,
+        )?;
+        Ok(read(&session.run_with(image, probe)?))
+    }
+}
+
+/// The label of a class, or its number where the model has no labels.
+pub fn label(labels: &[String], class: usize) -> String {
+    labels
+        .get(class)
+        .cloned()
+        .unwrap_or_else(|| class.to_string())
+}
