@@ -9,6 +9,7 @@ pub mod image;
 pub mod kmeans;
 pub mod labels;
 pub mod output;
+pub mod page;
 pub mod palette;
 pub mod preprocess;
 pub mod render;
