@@ -5,6 +5,8 @@
 
 pub mod activation;
 mod assign;
+#[cfg(feature = "selftest")]
+pub mod check;
 mod dispatch;
 mod isa;
 mod matmul_f32;
