@@ -4,6 +4,12 @@ use core::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use fec_runtime::format::WriteError;
+
+use crate::recognise::Refused;
+
+mod command;
+
 /// What to do about bytes that went missing or changed.
 const AGAIN: &str = "copy or download the file again";
 /// The call that writes what this program reads.
@@ -11,7 +17,7 @@ const SAVE: &str = "torch.save(model.state_dict(), \"model.pth\")";
 /// Characters of a foreign name that a message shows.
 const MAX_SHOWN: usize = 100;
 
-/// Why a checkpoint was refused.
+/// Why a checkpoint was refused, not packed, or not verified.
 ///
 /// Display gives one line: the thing, what was found, what was expected, what to do. Names that come from the file are
 /// shown with control characters escaped and cut to 100 characters.
@@ -171,6 +177,65 @@ pub enum Error {
         /// Bytes of the file.
         file_len: u64,
     },
+    /// The tensors are not a network's.
+    Network(Refused),
+    /// The network and what comes with it do not fit a .fec file.
+    Packing(WriteError),
+    /// A .fec file that the runtime refuses.
+    Model(fec_runtime::Error),
+    /// An image size that the network does not take.
+    InputSize(fec_runtime::Error),
+    /// The reference network did not run.
+    Reference(fec_runtime::reference::Refused),
+    /// Images, results and output files.
+    Host(fec::Error),
+    /// A layer named with `--keep` that the network does not have.
+    UnknownLayer {
+        /// What was given.
+        given: String,
+        /// The layer with weights whose name is nearest.
+        nearest: String,
+    },
+    /// Labels that are not UTF-8.
+    LabelsNotText {
+        /// The first line that is not, counted from 1.
+        line: usize,
+    },
+    /// Another number of labels than classes.
+    LabelCount {
+        /// Labels in the file.
+        given: usize,
+        /// Classes of the network.
+        classes: usize,
+    },
+    /// Formula weights of no preset.
+    UnknownFormula {
+        /// The name given.
+        given: String,
+    },
+    /// An option that formula weights do not have.
+    FormulaOption {
+        /// The option.
+        option: &'static str,
+    },
+    /// A checkpoint of another network than the packed model's.
+    OtherNetwork {
+        /// The first number that differs.
+        what: String,
+        /// The checkpoint's.
+        found: usize,
+        /// The model's.
+        expected: usize,
+    },
+    /// A packed model that computes something else than its checkpoint.
+    Differs {
+        /// Largest difference, assignments forced.
+        difference: f32,
+        /// Most that is allowed.
+        tolerance: f32,
+    },
+    /// No image to compare on.
+    NoImages,
 }
 
 impl fmt::Display for Error {
@@ -330,9 +395,14 @@ impl Error {
                 f,
                 "the tensors claim more values than a file of {file_len} bytes can hold; save them contiguous: {SAVE}"
             ),
-            // The variants above this function have been shown already.
-            _ => Ok(()),
+            _ => self.fmt_command(f),
         }
+    }
+}
+
+impl From<fec::Error> for Error {
+    fn from(error: fec::Error) -> Self {
+        Self::Host(error)
     }
 }
 
@@ -341,6 +411,7 @@ impl core::error::Error for Error {
         match self {
             Self::Unreadable { source, .. } => Some(source),
             Self::InFile { cause, .. } => Some(cause),
+            Self::Host(cause) => Some(cause),
             _ => None,
         }
     }

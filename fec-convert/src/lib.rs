@@ -5,5 +5,6 @@ pub mod fold;
 pub mod pack;
 pub mod read;
 pub mod recognise;
+pub mod verify;
 
 pub use error::Error;

@@ -1,0 +1,203 @@
+//! The subcommands, a file each, and what they share: values of options, files that are read.
+
+mod pack;
+mod report;
+mod verify;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use fec::output::{Exit, Output};
+use fec_convert::Error;
+use fec_convert::fold::Tensors;
+use fec_convert::read::{Checkpoint, MAX_FILE_LEN, ReadOptions, read, read_bytes};
+use fec_runtime::ImageSize;
+use fec_runtime::config::{Config, PRESETS};
+use sha2::{Digest, Sha256};
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Pack a checkpoint into a .fec file
+    Pack(pack::Args),
+    /// Compare a .fec file with the checkpoint it was packed from
+    Verify(verify::Args),
+}
+
+impl Command {
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            Self::Pack(args) => args.json,
+            Self::Verify(args) => args.json,
+        }
+    }
+
+    pub(crate) fn run(&self, out: &mut Output) -> Result<Exit, Error> {
+        match self {
+            Self::Pack(args) => pack::run(args, out),
+            Self::Verify(args) => verify::run(args, out),
+        }
+    }
+}
+
+/// What the command line alone shows to be wrong is a matter of usage; the rest needed a look at the input.
+pub(crate) fn exit_of(error: &Error) -> Exit {
+    match error {
+        Error::Host(error) => Exit::from(error),
+        Error::UnknownFormula { .. } | Error::FormulaOption { .. } => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+/// Reads a checkpoint; `-` is standard input.
+fn read_checkpoint(path: &Path, ema: bool) -> Result<Checkpoint, Error> {
+    let options = ReadOptions { ema };
+    if path != Path::new("-") {
+        return read(path, &options);
+    }
+    read_bytes(&read_file(path, MAX_FILE_LEN)?, &options).map_err(|cause| in_file(path, cause))
+}
+
+/// The bytes of a file of at most `max` bytes; `-` is standard input.
+fn read_file(path: &Path, max: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let limit = max.saturating_add(1);
+    let result = if path == Path::new("-") {
+        io::stdin().lock().take(limit).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    result.map_err(|source| Error::Unreadable {
+        path: shown(path),
+        source,
+    })?;
+    if bytes.len() as u64 > max {
+        return Err(in_file(path, Error::TooLarge { max }));
+    }
+    Ok(bytes)
+}
+
+fn in_file(path: &Path, cause: Error) -> Error {
+    Error::InFile {
+        path: shown(path),
+        cause: Box::new(cause),
+    }
+}
+
+/// A path as messages show it.
+fn shown(path: &Path) -> PathBuf {
+    if path == Path::new("-") {
+        "standard input".into()
+    } else {
+        path.into()
+    }
+}
+
+/// SHA-256 over the little-endian f32 of all tensors, sorted by name: the same for every layout of the same weights.
+fn weights_digest(tensors: &Tensors) -> String {
+    let mut hash = Sha256::new();
+    let mut bytes = Vec::new();
+    for values in tensors.values() {
+        bytes.clear();
+        bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        hash.update(&bytes);
+    }
+    hex(&hash.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A whole number with a comma between thousands.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `--arch`: a preset, or settings, which are checked against the checkpoint.
+fn parse_arch(text: &str) -> Result<String, String> {
+    if text.contains('=') || Config::preset(text).is_some() {
+        return Ok(text.to_string());
+    }
+    Err(format!(
+        "expected one of {}, or settings as in \"heads=4,4,8,8 proposals=4,4,2,2 folds=1,1,1,1\"",
+        PRESETS.join(", ")
+    ))
+}
+
+/// `--input-size`: one side, or height and width.
+fn parse_size(text: &str) -> Result<ImageSize, String> {
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    match (height.parse(), width.parse()) {
+        (Ok(height), Ok(width)) => Ok(ImageSize { height, width }),
+        _ => Err("expected a side in pixels, or HEIGHTxWIDTH, as in 224 or 192x256".to_string()),
+    }
+}
+
+/// A finite number from `low` to `high`.
+fn parse_number(text: &str, low: f32, high: f32) -> Option<f32> {
+    let number: f32 = text.trim().parse().ok()?;
+    (low..=high).contains(&number).then_some(number)
+}
+
+/// Three numbers with commas between them.
+fn parse_three(text: &str, low: f32, high: f32) -> Result<[f32; 3], String> {
+    let numbers: Option<Vec<f32>> = text
+        .split(',')
+        .map(|number| parse_number(number, low, high))
+        .collect();
+    match numbers.as_deref() {
+        Some(&[a, b, c]) => Ok([a, b, c]),
+        _ => Err(format!(
+            "expected three numbers from {low} to {high} with commas between them"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_a_side_or_height_and_width() {
+        let size = |height, width| Ok(ImageSize { height, width });
+        assert_eq!(parse_size("224"), size(224, 224));
+        assert_eq!(parse_size("192x256"), size(192, 256));
+        for text in [
+            "",
+            "x",
+            "224x",
+            "-1",
+            "224x224x3",
+            "2.5",
+            "99999999999999999999",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn three_numbers_are_exactly_three_finite_ones() {
+        assert_eq!(parse_three("0.5,-1, 2", -2.0, 2.0), Ok([0.5, -1.0, 2.0]));
+        for text in ["1,2", "1,2,3,4", "1,2,nan", "1,2,inf", "1,2,9", ""] {
+            assert!(parse_three(text, -2.0, 5.0).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(5_727_528), "5,727,528");
+    }
+}

@@ -1,0 +1,338 @@
+//! `fec-convert pack`: a checkpoint becomes a .fec file, and a report says what was read, recognised and folded.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::ValueHint;
+use fec::output::{Exit, Output, write_atomically};
+use fec_convert::Error;
+use fec_convert::fold::formula_tensors;
+use fec_convert::pack::{PackOptions, pack};
+use fec_convert::recognise::{Recognised, recognise};
+use fec_runtime::config::{Config, POOLS};
+use fec_runtime::format::{
+    DType, Interpolation, Preprocessing, TensorKind, WriteError, packed_tensors,
+};
+use fec_runtime::{AlignedBytes, ImageSize, Model};
+
+use super::report::{Folded, Read, Report, Stored};
+use super::{
+    in_file, parse_arch, parse_number, parse_size, parse_three, read_checkpoint, read_file,
+    weights_digest,
+};
+
+/// In place of a file: the weights of SPEC 11, for benchmarks.
+const FORMULA: &str = "formula:";
+/// Longest file of labels; 65,536 labels of 255 bytes fill half of it.
+const MAX_LABELS_LEN: u64 = 32 << 20;
+/// Characters of a mistyped layer that are compared with the right names.
+const MAX_COMPARED: usize = 100;
+
+/// Options of `pack`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Checkpoint (torch.save or safetensors), `-` for standard input, or formula:PRESET for weights from a formula
+    #[arg(value_name = "IN", value_hint = ValueHint::FilePath)]
+    input: PathBuf,
+    /// File to write, `-` for standard output
+    #[arg(short, long, value_name = "OUT.fec", value_hint = ValueHint::FilePath)]
+    output: PathBuf,
+    /// Architecture where shapes do not tell it: a preset, or settings such as "heads=4,4,8,8 proposals=4,4,2,2"
+    #[arg(long, value_name = "NAME", value_parser = parse_arch)]
+    arch: Option<String>,
+    /// Storage type of the weights: f32 or f16
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = parse_dtype)]
+    dtype: DType,
+    /// Store a layer, or all layers whose names begin so, in another type, as in head=f32; repeatable
+    #[arg(long, value_name = "LAYER=TYPE", value_parser = parse_keep)]
+    keep: Vec<(String, DType)>,
+    /// Class names, a line each
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    labels: Option<PathBuf>,
+    /// How much the pools prefer near centres: one number, or one per pool; 0 is as published
+    #[arg(long, value_name = "F|F1,F2,F3", default_value = "0", value_parser = parse_locality)]
+    locality: Locality,
+    /// Take the averaged weights (state_dict_ema, model_ema)
+    #[arg(long)]
+    ema: bool,
+    /// Size of the model's input
+    #[arg(long, value_name = "N|HxW", default_value = "224", value_parser = parse_size)]
+    input_size: ImageSize,
+    /// Share of the resized photo's side that the crop keeps
+    #[arg(long, value_name = "F", default_value = "0.9", value_parser = parse_crop)]
+    crop_pct: f32,
+    /// Filter of the resize: nearest, lanczos, bilinear, bicubic, box or hamming
+    #[arg(long, value_name = "NAME", default_value = "bicubic", value_parser = parse_interpolation)]
+    interpolation: Interpolation,
+    /// Mean per channel, of values 0 to 1 [default: ImageNet's]
+    #[arg(long, value_name = "A,B,C", allow_hyphen_values = true, value_parser = parse_mean)]
+    mean: Option<Three>,
+    /// Deviation per channel, of values 0 to 1 [default: ImageNet's]
+    #[arg(long, value_name = "A,B,C", value_parser = parse_std)]
+    std: Option<Three>,
+    /// Report as one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Three numbers, one per channel.
+type Three = [f32; 3];
+/// One number per pool.
+type Locality = [f32; POOLS];
+
+pub(super) fn run(args: &Args, out: &mut Output) -> Result<Exit, Error> {
+    check_target(&args.output)?;
+    let labels = match &args.labels {
+        Some(path) => read_labels(path)?,
+        None => Vec::new(),
+    };
+    let (read, mut network) = read_network(args)?;
+    network.config.locality = args.locality;
+    let config = &network.config;
+    if let Some(path) = &args.labels
+        && labels.len() != config.classes
+    {
+        let (given, classes) = (labels.len(), config.classes);
+        return Err(in_file(path, Error::LabelCount { given, classes }));
+    }
+    config
+        .check_size(args.input_size)
+        .map_err(Error::InputSize)?;
+    check_layers(config, &args.keep)?;
+
+    let digest = weights_digest(&network.tensors);
+    let options = pack_options(args, labels, provenance(args, &network.name, &digest));
+    let file = pack(config, &network.tensors, &options).map_err(|error| packing(args, error))?;
+    // What was made is read back before it is written: the report speaks of the file, not of intentions.
+    let bytes = AlignedBytes::copy_of(&file);
+    let model = Model::from_bytes(bytes.as_bytes()).map_err(Error::Model)?;
+    let plan = model.plan(args.input_size).map_err(Error::Model)?;
+    let report = Report {
+        file: args.input.display().to_string(),
+        output: args.output.display().to_string(),
+        read,
+        recognised: super::report::Recognised::new(&network),
+        folded: Folded::new(config),
+        stored: Stored::new(&model, digest),
+        run: super::report::Run::new(&plan),
+        self_test: super::report::SelfTest::new(&model.self_test()),
+    };
+    if args.output == Path::new("-") {
+        out.write(&file)?;
+        // Standard output is the file's: the report goes where messages go.
+        report.show(&mut Output::with_streams(
+            out.format(),
+            io::stderr(),
+            io::stderr(),
+        ))?;
+    } else {
+        write_atomically(&args.output, &file)?;
+        report.show(out)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// A target that cannot be written is said before minutes of reading and folding.
+fn check_target(path: &Path) -> Result<(), fec::Error> {
+    if path.is_dir() {
+        return Err(fec::Error::IsFolder { path: path.into() });
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.exists() => {
+            Err(fec::Error::Missing {
+                path: folder.into(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The checkpoint's network, or that of the formula weights.
+fn read_network(args: &Args) -> Result<(Option<Read>, Recognised), Error> {
+    if let Some(preset) = args.input.to_str().and_then(|s| s.strip_prefix(FORMULA)) {
+        let used = [("--arch", args.arch.is_some()), ("--ema", args.ema)];
+        if let Some((option, _)) = used.into_iter().find(|(_, used)| *used) {
+            return Err(Error::FormulaOption { option });
+        }
+        let config = Config::preset(preset).ok_or_else(|| Error::UnknownFormula {
+            given: preset.to_string(),
+        })?;
+        let tensors = formula_tensors(&config);
+        let (name, notes) = (preset.to_string(), Vec::new());
+        return Ok((
+            None,
+            Recognised {
+                config,
+                name,
+                tensors,
+                notes,
+            },
+        ));
+    }
+    let checkpoint = read_checkpoint(&args.input, args.ema)?;
+    let network = recognise(&checkpoint, args.arch.as_deref())
+        .map_err(|cause| in_file(&args.input, Error::Network(cause)))?;
+    Ok((Some(Read::new(&checkpoint, args.ema)), network))
+}
+
+/// A line per label; the ends of lines may be Windows', and the last line may have one.
+fn read_labels(path: &Path) -> Result<Vec<String>, Error> {
+    let bytes = read_file(path, MAX_LABELS_LEN)?;
+    let text = core::str::from_utf8(&bytes).map_err(|error| {
+        let sound = bytes.iter().take(error.valid_up_to());
+        let line = 1 + sound.filter(|&&byte| byte == b'\n').count();
+        in_file(path, Error::LabelsNotText { line })
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    Ok(text.lines().map(str::to_string).collect())
+}
+
+/// Refuses layers that nothing is called by: a silently ignored `--keep` would cost accuracy that nobody finds.
+fn check_layers(config: &Config, keep: &[(String, DType)]) -> Result<(), Error> {
+    let mut names: Vec<String> = Vec::new();
+    packed_tensors(config, |tensor| {
+        if matches!(tensor.kind, TensorKind::Matrix { .. }) {
+            let name = tensor.id.to_string();
+            let parts = name.match_indices('.').filter_map(|(at, _)| name.get(..at));
+            names.extend(parts.map(str::to_string));
+        }
+    });
+    names.sort();
+    names.dedup();
+    for (layer, _) in keep {
+        if names.binary_search(layer).is_err() {
+            let nearest = names.iter().min_by_key(|name| distance(layer, name));
+            return Err(Error::UnknownLayer {
+                given: layer.clone(),
+                nearest: nearest.cloned().unwrap_or_default(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Characters to insert, delete or replace to make `b` of `a` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, a) in a.chars().take(MAX_COMPARED).enumerate() {
+        let mut left = i + 1;
+        let mut diagonal = i;
+        for (above, b) in row.iter_mut().skip(1).zip(&b) {
+            let best = (left + 1)
+                .min(*above + 1)
+                .min(diagonal + usize::from(a != *b));
+            diagonal = core::mem::replace(above, best);
+            left = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+fn pack_options(args: &Args, labels: Vec<String>, provenance: String) -> PackOptions {
+    PackOptions {
+        dtype: args.dtype,
+        keep: args.keep.clone(),
+        labels,
+        preprocessing: Preprocessing {
+            size: args.input_size,
+            crop_ratio: args.crop_pct,
+            interpolation: args.interpolation,
+            mean: args.mean.unwrap_or(Preprocessing::IMAGENET_MEAN),
+            std: args.std.unwrap_or(Preprocessing::IMAGENET_STD),
+        },
+        provenance,
+    }
+}
+
+/// Where the weights came from. Neither path nor time nor the file's own hash: the same weights give the same bytes.
+fn provenance(args: &Args, architecture: &str, digest: &str) -> String {
+    let mut lines = vec![
+        format!("tool: fec-convert {}", env!("CARGO_PKG_VERSION")),
+        format!("weights: sha256 {digest}"),
+        format!("architecture: {architecture}"),
+        format!("dtype: {}", args.dtype.name()),
+    ];
+    lines.extend(
+        args.keep
+            .iter()
+            .map(|(layer, dtype)| format!("keep: {layer}={}", dtype.name())),
+    );
+    if args.locality != Locality::default() {
+        let [a, b, c] = args.locality;
+        lines.push(format!("locality: {a},{b},{c}"));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Faults that the options brought in name the file they came from.
+fn packing(args: &Args, error: WriteError) -> Error {
+    match &args.labels {
+        Some(path) if matches!(error, WriteError::LabelTooLong { .. }) => {
+            in_file(path, Error::Packing(error))
+        }
+        _ => Error::Packing(error),
+    }
+}
+
+fn parse_dtype(text: &str) -> Result<DType, String> {
+    [DType::F32, DType::F16]
+        .into_iter()
+        .find(|dtype| dtype.name() == text)
+        .ok_or_else(|| "expected f32 or f16".to_string())
+}
+
+/// A layer's name may be that of its weights; what is said of them holds for the sums that go with them.
+fn parse_keep(text: &str) -> Result<(String, DType), String> {
+    let (layer, dtype) = text
+        .rsplit_once('=')
+        .ok_or("expected LAYER=TYPE, as in head=f32")?;
+    let layer = layer.strip_suffix(".weight").unwrap_or(layer);
+    Ok((layer.to_string(), parse_dtype(dtype)?))
+}
+
+fn parse_locality(text: &str) -> Result<Locality, String> {
+    if let Some(one) = parse_number(text, 0.0, 1e3) {
+        return Ok([one; POOLS]);
+    }
+    parse_three(text, 0.0, 1e3)
+        .map_err(|_| "expected one number from 0 to 1000, or three, one per pool".to_string())
+}
+
+fn parse_crop(text: &str) -> Result<f32, String> {
+    parse_number(text, f32::MIN_POSITIVE, 1.0)
+        .ok_or_else(|| "expected a number above 0 and at most 1".to_string())
+}
+
+fn parse_interpolation(text: &str) -> Result<Interpolation, String> {
+    fec::preprocess::interpolation(text).map_err(|error| error.to_string())
+}
+
+fn parse_mean(text: &str) -> Result<Three, String> {
+    parse_three(text, -1e3, 1e3)
+}
+
+fn parse_std(text: &str) -> Result<Three, String> {
+    parse_three(text, 1e-3, 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_counted_in_edits() {
+        for (a, b, edits) in [
+            ("", "abc", 3),
+            ("kitten", "sitting", 3),
+            ("head", "head", 0),
+            ("ab", "ba", 2),
+        ] {
+            assert_eq!(distance(a, b), edits, "{a} {b}");
+            assert_eq!(distance(b, a), edits, "{b} {a}");
+        }
+    }
+}

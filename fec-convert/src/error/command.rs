@@ -1,0 +1,70 @@
+//! The lines about what is made from a checkpoint, or compared with it; those about the checkpoint itself stand in the parent module.
+
+use core::fmt;
+
+use fec_runtime::config::PRESETS;
+
+use super::{Error, Shown};
+
+impl Error {
+    /// Faults of what is made from a checkpoint, or compared with it.
+    pub(super) fn fmt_command(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(cause) => fmt::Display::fmt(cause, f),
+            Self::Packing(cause) => fmt::Display::fmt(cause, f),
+            Self::Model(cause) => fmt::Display::fmt(cause, f),
+            Self::InputSize(cause) => write!(f, "--input-size: {cause}"),
+            Self::Reference(cause) => fmt::Display::fmt(cause, f),
+            Self::Host(cause) => fmt::Display::fmt(cause, f),
+            Self::UnknownLayer { given, nearest } => write!(
+                f,
+                "--keep: the network has no layer {} with weights; the nearest name is {nearest}",
+                Shown(given)
+            ),
+            Self::LabelsNotText { line } => write!(
+                f,
+                "line {line} is not UTF-8 text; expected one label a line: save the file as UTF-8"
+            ),
+            Self::LabelCount { given, classes: 0 } => write!(
+                f,
+                "{given} labels for a dense network, which has no classes: leave --labels out"
+            ),
+            Self::LabelCount { given, classes } => write!(
+                f,
+                "{given} labels for {classes} classes; expected one line per class, in their order"
+            ),
+            Self::UnknownFormula { given } => write!(
+                f,
+                "formula:{}: unknown preset; expected one of {}",
+                Shown(given),
+                PRESETS.join(", ")
+            ),
+            Self::FormulaOption { option } => write!(
+                f,
+                "{option} does not go with formula weights, whose preset says everything: leave it out"
+            ),
+            Self::OtherNetwork {
+                what,
+                found,
+                expected,
+            } => write!(
+                f,
+                "another network than the packed model's: {what} {found}, the model has {expected}; give the checkpoint it was packed from"
+            ),
+            Self::Differs {
+                difference,
+                tolerance,
+            } => write!(
+                f,
+                "the outputs differ from the checkpoint's by up to {difference:.3e}, more than the tolerance {tolerance:e}; pack this checkpoint again"
+            ),
+            Self::NoImages => write!(
+                f,
+                "no readable image found; looked for {}",
+                fec::image::READABLE
+            ),
+            // The variants above this function have been shown already.
+            _ => Ok(()),
+        }
+    }
+}
