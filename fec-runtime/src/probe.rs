@@ -1,5 +1,7 @@
 //! Looking into a run: profiles, traces, golden tests. With `()` the compiler removes all of it.
 
+use core::fmt;
+
 use crate::config::{Config, POOLS, STAGES};
 use crate::image::MapSize;
 
@@ -62,6 +64,20 @@ impl Step {
                 block: 0,
             }),
             Step::Head => None,
+        }
+    }
+}
+
+/// The name of what the step computes in the official checkpoints.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Step::PatchEmbed => f.write_str("patch_embed"),
+            Step::Mixer { stage, block } => write!(f, "network.{}.{block}.token_mixer", 2 * stage),
+            Step::Mlp { stage, block } => write!(f, "network.{}.{block}.mlp", 2 * stage),
+            Step::Feature { stage } => write!(f, "norm{}", 2 * stage),
+            Step::Pool { stage } => write!(f, "network.{}", 2 * stage + 1),
+            Step::Head => f.write_str("head"),
         }
     }
 }

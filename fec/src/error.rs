@@ -85,6 +85,21 @@ pub enum Error {
     },
     /// The runtime refused a size or an input.
     Runtime(fec_runtime::Error),
+    /// Classes were asked of a dense model.
+    NoClasses { model: String },
+    /// More class folders than the model has classes.
+    ClassCount { found: usize, classes: usize },
+    /// Kernels that this machine does not have.
+    NoIsa { isa: &'static str },
+    /// Two runs on the same input gave different results.
+    Unsteady,
+    /// Threads could not be started.
+    Threads { reason: String },
+    /// Another program of the project could not be started.
+    Sibling {
+        program: &'static str,
+        source: io::Error,
+    },
     /// A picture could not be put into a file format.
     Encode { what: &'static str, reason: String },
 }
@@ -135,6 +150,29 @@ impl fmt::Display for Error {
             }
             Error::Model { name, source } => write!(f, "{}: {source}", Plain(name)),
             Error::Runtime(source) => source.fmt(f),
+            Error::NoClasses { model } => write!(
+                f,
+                "{}: a dense model, which has no classes; use `fec map`, or a classification model",
+                Plain(model)
+            ),
+            Error::ClassCount { found, classes } => write!(
+                f,
+                "{found} class folders, but the model has {classes} classes; give the model that these folders belong to"
+            ),
+            Error::NoIsa { isa } => {
+                write!(f, "this machine has no {isa} kernels; leave --isa out for its best")
+            }
+            Error::Unsteady => f.write_str(
+                "two runs on the same image gave different results: please report this, with the model",
+            ),
+            Error::Threads { reason } => {
+                write!(f, "threads cannot be started: {}; use --threads 1", Plain(reason))
+            }
+            Error::Sibling { program, source } => write!(
+                f,
+                "{program} cannot be started: {}; it belongs beside fec or on the path",
+                Plain(source)
+            ),
             Error::Encode { what, reason } => {
                 write!(f, "{what} cannot be encoded: {}", Plain(reason))
             }

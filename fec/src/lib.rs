@@ -3,16 +3,21 @@
 //! The network itself is `fec-runtime`, which knows pixels but no files; this crate adds what a program on a host needs around it, and the
 //! `fec` command is a thin shell over it.
 
+pub mod classifier;
+pub mod confusion;
 pub mod dataset;
 pub mod error;
 pub mod image;
 pub mod kmeans;
 pub mod labels;
+pub mod maps;
+pub mod model_file;
 pub mod output;
 pub mod page;
 pub mod palette;
 pub mod preprocess;
 pub mod render;
+pub mod resize;
 
 pub use dataset::ClassFolder;
 pub use error::Error;

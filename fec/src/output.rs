@@ -267,6 +267,22 @@ pub fn write_atomically(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Erro
     Ok(())
 }
 
+/// Makes a folder and those above it, where they are not there.
+///
+/// # Errors
+/// [`Error::Write`], or [`Error::NotAFolder`] where a file is in the way.
+pub fn make_folder(path: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(path).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            Error::NotAFolder { path: path.into() }
+        }
+        _ => Error::Write {
+            path: path.into(),
+            source,
+        },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,219 @@
+//! `fec bench`: how fast a model runs on this machine.
+
+use core::fmt::Write;
+use core::time::Duration;
+use std::time::Instant;
+
+use fec::Error;
+use fec::output::{Exit, Output};
+use fec_runtime::kernels::{Isa, Kernels};
+use fec_runtime::{AlignedBytes, Image, ImageSize, MapSize, Model, Probe, Session, Step};
+use serde::Serialize;
+
+use super::{Common, milliseconds, parse_size};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Size of the network's input in place of the model's: N or HEIGHTxWIDTH
+    #[arg(long, value_name = "N|HxW", value_parser = parse_size)]
+    size: Option<ImageSize>,
+    /// Threads for one image; this version has one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1))]
+    threads: u16,
+    /// Runs that are timed, after a warm-up
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    runs: u32,
+    /// Time of every step, as the median over the runs
+    #[arg(long)]
+    profile: bool,
+    /// Instruction set of the kernels in place of the machine's best
+    #[arg(long, value_name = "NAME", value_parser = parse_isa)]
+    isa: Option<Isa>,
+}
+
+fn parse_isa(name: &str) -> Result<Isa, String> {
+    Isa::from_name(name).ok_or_else(|| format!("known are: {}", Isa::ALL.map(Isa::name).join(", ")))
+}
+
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    height: usize,
+    width: usize,
+    dtype: String,
+    isa: &'static str,
+    threads: u16,
+    runs: u32,
+    ms: Times,
+    multiply_adds: u64,
+    arena_bytes: usize,
+    output_crc: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<Vec<TimedStep>>,
+}
+
+#[derive(Serialize)]
+struct Times {
+    min: f64,
+    median: f64,
+    p95: f64,
+}
+
+#[derive(Serialize)]
+struct TimedStep {
+    step: String,
+    ms: f64,
+}
+
+/// Runs before the first that counts: pages are touched, the clock settles.
+const WARM_UP: u32 = 5;
+
+pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit, Error> {
+    let file = common.model_file()?;
+    let model = file.model()?;
+    let size = args.size.unwrap_or(model.preprocessing().size);
+    let plan = model.plan(size)?;
+    let kernels = match args.isa {
+        Some(isa) => Kernels::get(isa).ok_or(Error::NoIsa { isa: isa.name() })?,
+        None => Kernels::best(),
+    };
+    let mut arena = AlignedBytes::zeroed(plan.arena_len());
+    let mut session = Session::with_kernels(&model, plan, arena.as_bytes_mut(), kernels)?;
+    let image = Image::formula(size, 0);
+    let mut crc = 0;
+    for _ in 0..WARM_UP {
+        crc = session.run(&image)?.output_crc();
+    }
+    let mut profile = Profile::default();
+    let mut times = Vec::new();
+    for _ in 0..args.runs {
+        let started = Instant::now();
+        let output = if args.profile {
+            session.run_with(&image, &mut profile)?
+        } else {
+            session.run(&image)?
+        };
+        times.push(started.elapsed());
+        // The same input must give the same bits: a bench of wrong results is worth nothing.
+        if output.output_crc() != crc {
+            return Err(Error::Unsteady);
+        }
+    }
+    let report = Report {
+        model: file.name().to_string(),
+        height: size.height,
+        width: size.width,
+        dtype: dtypes(&model),
+        isa: kernels.isa().name(),
+        threads: args.threads,
+        runs: args.runs,
+        ms: Times {
+            min: quantile(&mut times, 0.0),
+            median: quantile(&mut times, 0.5),
+            p95: quantile(&mut times, 0.95),
+        },
+        multiply_adds: plan.multiply_adds(),
+        arena_bytes: plan.arena_len(),
+        output_crc: format!("{crc:08x}"),
+        steps: args.profile.then(|| profile.steps()),
+    };
+    out.json(&report)?;
+    out.text(text(&report))?;
+    Ok(Exit::Ok)
+}
+
+/// Storage types of the matrices, the most frequent first: `f32`, or `f16+f32`.
+pub(super) fn dtypes(model: &Model<'_>) -> String {
+    let mut bytes: Vec<(&'static str, usize)> = Vec::new();
+    model.tensors(|tensor, dtype, length| {
+        if matches!(tensor.kind, fec_runtime::format::TensorKind::Matrix { .. }) {
+            match bytes.iter_mut().find(|(name, _)| *name == dtype.name()) {
+                Some((_, sum)) => *sum += length,
+                None => bytes.push((dtype.name(), length)),
+            }
+        }
+    });
+    bytes.sort_by_key(|&(_, sum)| core::cmp::Reverse(sum));
+    bytes
+        .iter()
+        .map(|(name, _)| *name)
+        .collect::<Vec<_>>()
+        .join("+")
+}
+
+/// The value below which a share of the times lies, in milliseconds.
+fn quantile(times: &mut [Duration], share: f64) -> f64 {
+    times.sort_unstable();
+    let last = times.len().saturating_sub(1);
+    let index = (last as f64 * share).round() as usize;
+    times.get(index).copied().map_or(0.0, milliseconds)
+}
+
+/// Times of every step over all runs.
+#[derive(Default)]
+struct Profile {
+    begun: Option<Instant>,
+    times: Vec<(Step, Vec<Duration>)>,
+}
+
+impl Probe for Profile {
+    fn begin(&mut self, _step: Step) {
+        self.begun = Some(Instant::now());
+    }
+
+    fn end(&mut self, step: Step, _values: &[f32], _size: MapSize, _channels: usize) {
+        let time = self
+            .begun
+            .take()
+            .map_or(Duration::ZERO, |begun| begun.elapsed());
+        match self.times.iter_mut().find(|(known, _)| *known == step) {
+            Some((_, times)) => times.push(time),
+            None => self.times.push((step, vec![time])),
+        }
+    }
+}
+
+impl Profile {
+    fn steps(mut self) -> Vec<TimedStep> {
+        let timed = |(step, times): &mut (Step, Vec<Duration>)| TimedStep {
+            step: step.to_string(),
+            ms: quantile(times, 0.5),
+        };
+        self.times.iter_mut().map(timed).collect()
+    }
+}
+
+fn text(report: &Report) -> String {
+    let Report {
+        model,
+        height,
+        width,
+        dtype,
+        isa,
+        threads,
+        runs,
+        ms,
+        multiply_adds,
+        arena_bytes,
+        output_crc,
+        ..
+    } = report;
+    let mut text = format!("{model}: {height}x{width}, {dtype}, {isa} kernels, {threads} thread\n");
+    if let Some(steps) = &report.steps {
+        for TimedStep { step, ms } in steps {
+            let _ = writeln!(text, "  {ms:9.3} ms  {step}");
+        }
+    }
+    let rate = *multiply_adds as f64 / (ms.min * 1e6).max(1e-9);
+    let _ = writeln!(
+        text,
+        "min {:.3} ms, median {:.3} ms, 95 % below {:.3} ms ({runs} runs)",
+        ms.min, ms.median, ms.p95
+    );
+    let _ = write!(
+        text,
+        "{:.1} M multiply-adds, {rate:.2} G/s at best; arena {arena_bytes} bytes; output CRC {output_crc}",
+        *multiply_adds as f64 / 1e6
+    );
+    text
+}
