@@ -269,7 +269,9 @@ impl Config {
     /// The accepted size nearest to `size`, each side by itself.
     pub fn nearest_size(&self, size: ImageSize) -> ImageSize {
         let step = self.granularity();
-        let near = |side: usize| ((side + step / 2) / step).max(1) * step;
+        let (_, longest) = Quantity::Side.limits();
+        let most = (longest / step).max(1);
+        let near = |side: usize| ((side.min(longest) + step / 2) / step).clamp(1, most) * step;
         ImageSize {
             height: near(size.height),
             width: near(size.width),

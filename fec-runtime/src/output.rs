@@ -125,7 +125,8 @@ impl<'s> Output<'s> {
     /// elements of [`Output::clusters`].
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for another level, [`Error::PixelCount`] for another length.
+    /// [`Error::OutOfRange`] for another level, or when level 1 has more clusters than labels have numbers (folded networks on
+    /// images of more than 2048 x 2048); [`Error::PixelCount`] for another length.
     pub fn cluster_map(&self, level: usize, labels: &mut [u16]) -> Result<(), Error> {
         if !(1..=POOLS).contains(&level) {
             return Err(Error::OutOfRange {
@@ -138,6 +139,13 @@ impl<'s> Output<'s> {
             return Err(Error::PixelCount {
                 needed,
                 given: labels.len(),
+            });
+        }
+        let (clusters, numbers) = (self.clusters(1).elements(), usize::from(u16::MAX) + 1);
+        if clusters > numbers {
+            return Err(Error::OutOfRange {
+                given: clusters,
+                limit: numbers + 1,
             });
         }
         for stage in 0..level {

@@ -14,6 +14,9 @@ use crate::kernels::{reach, window};
 use crate::ops::pool::PoolShape;
 use crate::ops::{mixer, mlp, patch_embed, room};
 
+/// Half the address space of the smallest targets.
+const LARGEST_ARENA: u64 = i32::MAX as u64;
+
 /// A run on images of one size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
@@ -58,6 +61,13 @@ impl Plan {
     pub(crate) fn new(config: &Config, size: ImageSize) -> Result<Self, Error> {
         config.check()?;
         config.check_size(size)?;
+        // A map lies in the arena as a whole. Once each fits, the sums of a few of them below fit 32-bit targets too.
+        for (i, stage) in config.stages.iter().enumerate() {
+            let needed = 4 * size.map(i).elements() as u64 * stage.dim as u64;
+            if needed > LARGEST_ARENA {
+                return Err(Error::ArenaTooLarge { needed });
+            }
+        }
         let mut cursor = Cursor(0);
         let mut plan = Self {
             config: *config,
@@ -71,7 +81,8 @@ impl Plan {
             *range = cursor.take(2 * size.map(i).elements() as u64);
         }
         for (i, (range, stage)) in plan.mixers.iter_mut().zip(&config.stages).enumerate() {
-            *range = cursor.take((stage.blocks * stage.heads * size.map(i).elements()) as u64);
+            let heads = (stage.blocks * stage.heads) as u64;
+            *range = cursor.take(heads * size.map(i).elements() as u64);
         }
         for (i, (range, stage)) in plan.results.iter_mut().zip(&config.stages).enumerate() {
             let values = match (config.dense, i) {
@@ -82,8 +93,7 @@ impl Plan {
             *range = cursor.take(4 * values as u64);
         }
         plan.work = cursor.take(4 * plan.work_len() as u64);
-        // Half the address space of the smallest targets; the arithmetic above stays exact in 64 bits.
-        if cursor.0 > (i32::MAX as u64) {
+        if cursor.0 > LARGEST_ARENA {
             return Err(Error::ArenaTooLarge { needed: cursor.0 });
         }
         Ok(plan)
@@ -164,42 +174,46 @@ impl Plan {
     /// Multiply-adds of a run, as executed: those of the products, not of norms, activations and sums. With a locality the centres
     /// outside its window are not counted.
     pub fn multiply_adds(&self) -> u64 {
+        // In 64 bits on every target: FEC-Base already has more than 2^32 at twice its size.
+        let wide = |n: usize| n as u64;
         let mut total = 0;
-        let map = self.size.map(0).elements();
-        total += map * crate::format::PATCH_INPUTS * self.config.stages[0].dim;
+        let map = wide(self.size.map(0).elements());
+        total += map * wide(crate::format::PATCH_INPUTS * self.config.stages[0].dim);
         for (i, stage) in self.config.stages.iter().enumerate() {
-            let (n, c, key) = (self.size.map(i).elements(), stage.dim, stage.key_dim());
-            let centres = stage.centres() * stage.folds * stage.folds;
+            let n = wide(self.size.map(i).elements());
+            let (c, key) = (wide(stage.dim), wide(stage.key_dim()));
+            let centres = wide(stage.centres() * stage.folds * stage.folds);
             let keys = n * c * key;
-            let similarity = n * stage.centres() * key;
+            let similarity = n * wide(stage.centres()) * key;
             let weights = 2 * n * key;
             let per_centre = 3 * centres * c * key;
-            let dispatch = n * stage.heads * c;
-            let mlp = 2 * n * c * stage.hidden;
-            total += stage.blocks * (keys + similarity + weights + per_centre + dispatch + mlp);
+            let dispatch = n * wide(stage.heads) * c;
+            let mlp = 2 * n * c * wide(stage.hidden);
+            total +=
+                wide(stage.blocks) * (keys + similarity + weights + per_centre + dispatch + mlp);
             if i < POOLS {
                 let shape = self.pool_shape(i);
-                let m = n / 4;
-                total += m * (2 * c * shape.key_dim + c * shape.next + 9 * c * shape.next);
+                let (m, d, next) = (n / 4, wide(shape.key_dim), wide(shape.next));
+                total += m * (2 * c * d + c * next + 9 * c * next);
                 total += self.pool_pairs(i) * c;
                 total += if self.config.locality[i] > 0.0 {
-                    n * c * shape.key_dim
+                    n * c * d
                 } else {
                     0
                 };
             }
         }
         let last = self.config.stages[STAGES - 1].dim;
-        (total
-            + if self.config.dense {
-                0
-            } else {
-                last * self.config.classes
-            }) as u64
+        let head = if self.config.dense {
+            0
+        } else {
+            last * self.config.classes
+        };
+        total + wide(head)
     }
 
     /// Pairs of element and centre that a pool compares.
-    fn pool_pairs(&self, stage: usize) -> usize {
+    fn pool_pairs(&self, stage: usize) -> u64 {
         let PoolShape { map, folds, .. } = self.pool_shape(stage);
         let lambda = self.config.locality[stage];
         let pairs = |side: usize| -> usize {
@@ -213,7 +227,7 @@ impl Plan {
             };
             folds * (0..2 * cells).map(near).sum::<usize>()
         };
-        pairs(map.rows) * pairs(map.cols)
+        pairs(map.rows) as u64 * pairs(map.cols) as u64
     }
 
     /// The map of a stage, for the runtime's own modules.

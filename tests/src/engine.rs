@@ -36,9 +36,9 @@ pub fn pack_options() -> PackOptions {
 
 /// A packed f32 model with these tensors.
 pub fn packed(config: &Config, tensors: &BTreeMap<String, Vec<f32>>) -> AlignedBytes {
-    AlignedBytes::copy_of(
-        &pack(config, tensors, &pack_options()).expect("a network of the tests packs"),
-    )
+    let mut options = pack_options();
+    options.preprocessing.size = config.nearest_size(options.preprocessing.size);
+    AlignedBytes::copy_of(&pack(config, tensors, &options).expect("a network of the tests packs"))
 }
 
 /// Runs a model on a normalised image [3, H, W] under a probe and shows the output to `then`.
@@ -145,7 +145,7 @@ pub fn cluster_maps(case: &Case) -> Vec<Vec<u16>> {
 }
 
 /// All assignments in a session's output, under golden's names and in its order.
-fn kept(config: &Config, output: &Output<'_>) -> Assignments {
+pub fn kept(config: &Config, output: &Output<'_>) -> Assignments {
     let mut kept = Assignments::new();
     for (stage, layout) in config.stages.iter().enumerate() {
         for block in 0..layout.blocks {

@@ -1,6 +1,7 @@
 //! Shared parts of the tests.
 
 pub mod engine;
+pub mod fixtures;
 pub mod golden;
 pub mod parity;
 pub mod tolerance;

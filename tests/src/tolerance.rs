@@ -16,3 +16,10 @@ pub const MARGIN: f32 = 1e-5;
 /// Mean difference per value of a whole map whose values are only sampled (`netsum.k`, divided by the map's values). Errors of
 /// rounding have both signs, so that the mean lies far below `FORCED`; a wrong row or channel between the samples does not.
 pub const MEAN: f64 = 1e-6;
+
+/// Logits of f16 storage against f32, assignments forced, relative to the largest logit. Weights are rounded by at most 2^-11, their
+/// errors add up like a random walk over some tens of layers.
+pub const F16_STORAGE: f64 = 5e-3;
+
+/// Sum of the contributions of all positions against the logit, relative to the contributions' sizes: the same terms in another order.
+pub const EVIDENCE: f64 = 1e-5;

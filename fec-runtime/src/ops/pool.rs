@@ -294,7 +294,8 @@ fn assign<P: Probe>(
     }
 }
 
-/// Lengths of the rows' keys: the locality weighs against cosines, the scores are cosines times these.
+/// Lengths of the rows' keys: the locality weighs against cosines, the scores are cosines times these. SPEC 3.3 divides by at least
+/// 1e-12, so that a key of zeros goes to the nearest centre.
 fn norms(kernels: &Kernels, pool: &Pool<'_>, x: &[f32], tile: &mut [f32], out: &mut [f32]) {
     let d = pool.keys.weights.outputs;
     kernels.matmul(
@@ -307,7 +308,8 @@ fn norms(kernels: &Kernels, pool: &Pool<'_>, x: &[f32], tile: &mut [f32], out: &
         tile,
     );
     for (key, out) in tile.chunks_exact(d).zip(out) {
-        *out = libm::sqrtf(lane_sum(key, key, |a, b| a * b) + pool.rest);
+        let length = libm::sqrtf(lane_sum(key, key, |a, b| a * b) + pool.rest);
+        *out = if length > 1e-12 { length } else { 1e-12 };
     }
 }
 

@@ -33,6 +33,8 @@ struct Case {
     poison: bool,
     /// Locality: lambda, columns of the grid, the first row's number.
     locality: Option<(f32, usize, usize)>,
+    /// The one centre that is like the keys where all others are their opposite: it wins from as far away as any can.
+    lone: Option<usize>,
 }
 
 /// Assignments over all centres.
@@ -57,6 +59,7 @@ pub(super) fn check(
                 kind,
                 poison: rows > 1 && numbers.within(0, 3) == 0,
                 locality: None,
+                lone: None,
             };
             case.run(kernels, buffers, numbers)?;
             cases += 1;
@@ -91,7 +94,7 @@ pub(super) fn check_locality(
             (Kind::Whole, &EXACT_LAMBDAS[..]),
         ] {
             for &lambda in lambdas {
-                for run in 0..6 {
+                for run in 0..9 {
                     let rows = numbers.pick(&ROW_COUNTS).min(28).min(elements);
                     let first = match run {
                         0 => 0,
@@ -106,6 +109,14 @@ pub(super) fn check_locality(
                         kind,
                         poison: false,
                         locality: Some((lambda, cols, first)),
+                        lone: (kind == Kind::Whole && run % 3 == 2).then(|| {
+                            far_centre(
+                                numbers.within(first, first + rows - 1),
+                                grid_rows,
+                                cols,
+                                lambda,
+                            )
+                        }),
                     };
                     case.run(kernels, buffers, numbers)?;
                     cases += 1;
@@ -114,6 +125,18 @@ pub(super) fn check_locality(
         }
     }
     Ok(cases)
+}
+
+/// A centre above or below an element, about as far away as one can win from.
+fn far_centre(element: usize, grid_rows: usize, cols: usize, lambda: f32) -> usize {
+    let (row, col) = (element / (2 * cols) / 2, element % (2 * cols) / 2);
+    let radius = libm::sqrtf(2.0 / lambda) as usize;
+    let row = if row + radius < grid_rows {
+        row + radius
+    } else {
+        row.saturating_sub(radius)
+    };
+    row * cols + col
 }
 
 impl Case {
@@ -168,7 +191,10 @@ impl Case {
         match (self.locality, self.kind) {
             (Some(_), Kind::Whole) => {
                 // One of the axes, so that many centres are equal.
-                matrix[at(n.within(0, self.inputs - 1))] = n.pick(&[1.0, -1.0]);
+                match self.lone {
+                    Some(lone) => matrix[at(0)] = if m == lone { 1.0 } else { -1.0 },
+                    None => matrix[at(n.within(0, self.inputs - 1))] = n.pick(&[1.0, -1.0]),
+                }
                 return 0.0;
             }
             (Some(_), Kind::Real) => {
@@ -205,7 +231,10 @@ impl Case {
                 values.fill(0.0);
                 // A power of two along an axis: the constant part is 0 in these centres, and may be any in the key.
                 *norm = n.pick(&[1.0, 2.0, 4.0]);
-                values[n.within(0, self.inputs - 1)] = n.pick(&[*norm, -*norm]);
+                match self.lone {
+                    Some(_) => values[0] = *norm,
+                    None => values[n.within(0, self.inputs - 1)] = n.pick(&[*norm, -*norm]),
+                }
             } else {
                 let squares: f64 = values.iter().map(|v| f64::from(v * v)).sum();
                 *norm = libm::sqrt(squares + CONSTANT * CONSTANT) as f32;
