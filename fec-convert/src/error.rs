@@ -234,6 +234,13 @@ pub enum Error {
         /// Most that is allowed.
         tolerance: f32,
     },
+    /// A packed model whose pools choose other centres than its checkpoint's.
+    Decides {
+        /// Largest margin of such a choice.
+        margin: f32,
+        /// Most that is allowed.
+        tolerance: f32,
+    },
     /// No image to compare on.
     NoImages,
 }

@@ -11,11 +11,15 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use fec::output::{Exit, Output};
 use fec_convert::Error;
-use fec_convert::fold::Tensors;
+use fec_convert::fold::{Tensors, formula_tensors};
 use fec_convert::read::{Checkpoint, MAX_FILE_LEN, ReadOptions, read, read_bytes};
+use fec_convert::recognise::Recognised;
 use fec_runtime::ImageSize;
 use fec_runtime::config::{Config, PRESETS};
 use sha2::{Digest, Sha256};
+
+/// In place of a checkpoint: the weights of SPEC 11, for benchmarks.
+const FORMULA: &str = "formula:";
 
 /// What to do.
 #[derive(Subcommand)]
@@ -58,6 +62,28 @@ fn read_checkpoint(path: &Path, ema: bool) -> Result<Checkpoint, Error> {
         return read(path, &options);
     }
     read_bytes(&read_file(path, MAX_FILE_LEN)?, &options).map_err(|cause| in_file(path, cause))
+}
+
+/// The network of `formula:PRESET`; `None` for anything else. Options that only a checkpoint has are refused.
+fn formula_network(
+    path: &Path,
+    arch: Option<&str>,
+    ema: bool,
+) -> Option<Result<Recognised, Error>> {
+    let preset = path.to_str()?.strip_prefix(FORMULA)?;
+    let used = [("--arch", arch.is_some()), ("--ema", ema)];
+    if let Some((option, _)) = used.into_iter().find(|(_, used)| *used) {
+        return Some(Err(Error::FormulaOption { option }));
+    }
+    let network = Config::preset(preset).map(|config| Recognised {
+        config,
+        name: preset.to_string(),
+        tensors: formula_tensors(&config),
+        notes: Vec::new(),
+    });
+    Some(network.ok_or_else(|| Error::UnknownFormula {
+        given: preset.to_string(),
+    }))
 }
 
 /// The bytes of a file of at most `max` bytes; `-` is standard input.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use clap::ValueHint;
 use fec::output::{Exit, Output, write_atomically};
 use fec_convert::Error;
-use fec_convert::fold::formula_tensors;
 use fec_convert::pack::{PackOptions, pack};
 use fec_convert::recognise::{Recognised, recognise};
 use fec_runtime::config::{Config, POOLS};
@@ -17,12 +16,10 @@ use fec_runtime::{AlignedBytes, ImageSize, Model};
 
 use super::report::{Folded, Read, Report, Stored};
 use super::{
-    in_file, parse_arch, parse_number, parse_size, parse_three, read_checkpoint, read_file,
-    weights_digest,
+    formula_network, in_file, parse_arch, parse_number, parse_size, parse_three, read_checkpoint,
+    read_file, weights_digest,
 };
 
-/// In place of a file: the weights of SPEC 11, for benchmarks.
-const FORMULA: &str = "formula:";
 /// Longest file of labels; 65,536 labels of 255 bytes fill half of it.
 const MAX_LABELS_LEN: u64 = 32 << 20;
 /// Characters of a mistyped layer that are compared with the right names.
@@ -50,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     labels: Option<PathBuf>,
     /// How much the pools prefer near centres: one number, or one per pool; 0 is as published
-    #[arg(long, value_name = "F|F1,F2,F3", default_value = "0", value_parser = parse_locality)]
+    #[arg(long, value_name = "F|F1,F2,F3", allow_hyphen_values = true, default_value = "0", value_parser = parse_locality)]
     locality: Locality,
     /// Take the averaged weights (state_dict_ema, model_ema)
     #[arg(long)]
@@ -59,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N|HxW", default_value = "224", value_parser = parse_size)]
     input_size: ImageSize,
     /// Share of the resized photo's side that the crop keeps
-    #[arg(long, value_name = "F", default_value = "0.9", value_parser = parse_crop)]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, default_value = "0.9", value_parser = parse_crop)]
     crop_pct: f32,
     /// Filter of the resize: nearest, lanczos, bilinear, bicubic, box or hamming
     #[arg(long, value_name = "NAME", default_value = "bicubic", value_parser = parse_interpolation)]
@@ -68,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "A,B,C", allow_hyphen_values = true, value_parser = parse_mean)]
     mean: Option<Three>,
     /// Deviation per channel, of values 0 to 1 [default: ImageNet's]
-    #[arg(long, value_name = "A,B,C", value_parser = parse_std)]
+    #[arg(long, value_name = "A,B,C", allow_hyphen_values = true, value_parser = parse_std)]
     std: Option<Three>,
     /// Report as one JSON object
     #[arg(long)]
@@ -149,25 +146,8 @@ fn check_target(path: &Path) -> Result<(), fec::Error> {
 
 /// The checkpoint's network, or that of the formula weights.
 fn read_network(args: &Args) -> Result<(Option<Read>, Recognised), Error> {
-    if let Some(preset) = args.input.to_str().and_then(|s| s.strip_prefix(FORMULA)) {
-        let used = [("--arch", args.arch.is_some()), ("--ema", args.ema)];
-        if let Some((option, _)) = used.into_iter().find(|(_, used)| *used) {
-            return Err(Error::FormulaOption { option });
-        }
-        let config = Config::preset(preset).ok_or_else(|| Error::UnknownFormula {
-            given: preset.to_string(),
-        })?;
-        let tensors = formula_tensors(&config);
-        let (name, notes) = (preset.to_string(), Vec::new());
-        return Ok((
-            None,
-            Recognised {
-                config,
-                name,
-                tensors,
-                notes,
-            },
-        ));
+    if let Some(network) = formula_network(&args.input, args.arch.as_deref(), args.ema) {
+        return Ok((None, network?));
     }
     let checkpoint = read_checkpoint(&args.input, args.ema)?;
     let network = recognise(&checkpoint, args.arch.as_deref())

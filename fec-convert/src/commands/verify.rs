@@ -11,14 +11,13 @@ use fec_convert::fold::Tensors;
 use fec_convert::read::MAX_FILE_LEN;
 use fec_convert::recognise::recognise;
 use fec_convert::verify::{
-    Agreement, Comparison, Verifier, arch_settings, default_tolerance, first_difference,
-    formula_image,
+    Agreement, Comparison, Tolerance, Verifier, arch_settings, first_difference, formula_image,
 };
 use fec_runtime::format::Preprocessing;
 use fec_runtime::{AlignedBytes, Image, Model};
 use serde::Serialize;
 
-use super::{in_file, parse_arch, parse_number, read_checkpoint, read_file};
+use super::{formula_network, in_file, parse_arch, parse_number, read_checkpoint, read_file};
 
 /// Formula images that stand in when there is no folder.
 const FORMULA_IMAGES: usize = 5;
@@ -35,7 +34,7 @@ pub(crate) struct Args {
     /// Packed model
     #[arg(value_name = "IN.fec", value_hint = ValueHint::FilePath)]
     model: PathBuf,
-    /// Checkpoint it was packed from
+    /// Checkpoint it was packed from, `-` for standard input, or formula:PRESET
     #[arg(long, value_name = "CHECKPOINT", value_hint = ValueHint::FilePath)]
     against: PathBuf,
     /// Folder of images, searched with all folders inside it [default: five formula images]
@@ -50,8 +49,8 @@ pub(crate) struct Args {
     /// Compare with the averaged weights (state_dict_ema, model_ema)
     #[arg(long)]
     ema: bool,
-    /// Largest difference of a logit or feature with equal assignments [default: 1e-4, or 0.05 where weights are f16]
-    #[arg(long, value_name = "F", value_parser = parse_tolerance)]
+    /// Largest difference of a logit or feature with equal assignments [default: 1e-4, or 0.02 where weights are f16]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = parse_tolerance)]
     tolerance: Option<f32>,
     /// Report as one JSON object
     #[arg(long)]
@@ -77,6 +76,8 @@ struct Report {
     mixers: Share,
     forced_difference: f32,
     tolerance: f32,
+    forced_margin: f32,
+    margin_tolerance: f32,
 }
 
 #[derive(Serialize)]
@@ -121,36 +122,40 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<Exit, Error> {
         let folder = args.images.as_deref().unwrap_or(Path::new("."));
         return Err(in_file(folder, Error::NoImages));
     }
-    let tolerance = args.tolerance.unwrap_or_else(|| default_tolerance(&model));
-    let difference = comparison.forced_difference;
+    let mut tolerance = Tolerance::of(&model);
+    if let Some(difference) = args.tolerance {
+        tolerance.difference = difference;
+    }
     report(
         args,
         comparison,
         skipped,
-        tolerance,
+        &tolerance,
         model.config().dense,
         out,
     )?;
-    if difference > tolerance {
-        let cause = Error::Differs {
-            difference,
-            tolerance,
-        };
-        return Err(in_file(&args.model, cause));
-    }
+    comparison
+        .check(&tolerance)
+        .map_err(|cause| in_file(&args.model, cause))?;
     Ok(Exit::Ok)
 }
 
 /// The checkpoint's tensors, if they are those of the model's network.
 fn read_tensors(args: &Args, model: &Model<'_>) -> Result<Tensors, Error> {
     let in_checkpoint = |cause| in_file(&args.against, cause);
-    let checkpoint = read_checkpoint(&args.against, args.ema)?;
-    let arch = match &args.arch {
-        Some(arch) => arch.clone(),
-        None => arch_settings(model.config()),
+    let formula = formula_network(&args.against, args.arch.as_deref(), args.ema);
+    let network = match formula {
+        Some(network) => network?,
+        None => {
+            let checkpoint = read_checkpoint(&args.against, args.ema)?;
+            let arch = match &args.arch {
+                Some(arch) => arch.clone(),
+                None => arch_settings(model.config()),
+            };
+            recognise(&checkpoint, Some(&arch))
+                .map_err(|cause| in_checkpoint(Error::Network(cause)))?
+        }
     };
-    let network = recognise(&checkpoint, Some(&arch))
-        .map_err(|cause| in_checkpoint(Error::Network(cause)))?;
     match first_difference(&network.config, model.config()) {
         Some(difference) => Err(in_checkpoint(difference)),
         None => Ok(network.tensors),
@@ -260,7 +265,7 @@ fn report(
     args: &Args,
     comparison: &Comparison,
     skipped: usize,
-    tolerance: f32,
+    tolerance: &Tolerance,
     dense: bool,
     out: &mut Output,
 ) -> Result<(), Error> {
@@ -268,7 +273,7 @@ fn report(
     let report = Report {
         file: args.model.display().to_string(),
         against: args.against.display().to_string(),
-        ok: comparison.forced_difference <= tolerance,
+        ok: comparison.check(tolerance).is_ok(),
         images: comparison.images,
         skipped,
         largest_difference: comparison.difference,
@@ -282,7 +287,9 @@ fn report(
             .collect(),
         mixers: (&comparison.mixers).into(),
         forced_difference: comparison.forced_difference,
-        tolerance,
+        tolerance: tolerance.difference,
+        forced_margin: comparison.forced_margin,
+        margin_tolerance: tolerance.margin,
     };
     out.json(&report)?;
     let what = if dense { "feature" } else { "logit" };
@@ -301,11 +308,16 @@ fn report(
         "difference    {:.3e} in a {what} at most, {:.3e} of the largest",
         report.largest_difference, report.relative_difference
     ))?;
+    out.text("with the checkpoint's assignments:")?;
     out.text(format_args!(
-        "              {:.3e} with the checkpoint's assignments, tolerance {tolerance:e}: {}",
-        report.forced_difference,
-        if report.ok { "ok" } else { "FAILED" }
+        "difference    {:.3e} in a {what} at most, allowed {:e}",
+        report.forced_difference, report.tolerance
     ))?;
+    out.text(format_args!(
+        "pools         differ by margins of {:.3e} at most, allowed {:e}",
+        report.forced_margin, report.margin_tolerance
+    ))?;
+    out.text(if report.ok { "ok" } else { "FAILED" })?;
     Ok(())
 }
 

@@ -58,6 +58,10 @@ impl Error {
                 f,
                 "the outputs differ from the checkpoint's by up to {difference:.3e}, more than the tolerance {tolerance:e}; pack this checkpoint again"
             ),
+            Self::Decides { margin, tolerance } => write!(
+                f,
+                "the pools choose other centres than the checkpoint's, by margins of up to {margin:.3e} where {tolerance:e} is allowed; pack this checkpoint again"
+            ),
             Self::NoImages => write!(
                 f,
                 "no readable image found; looked for {}",
