@@ -1,7 +1,6 @@
 //! Shared parts of the tests.
 
 pub mod command;
-pub mod command;
 pub mod container;
 pub mod engine;
 pub mod fixtures;
