@@ -240,3 +240,53 @@ const _: () = assert!(
     LANES * 4 == ALIGN,
     "a padded buffer of floats ends where the next may start"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PRESETS;
+
+    /// Networks that no file can hold, their configurations being within the limits: planning must not overflow.
+    #[test]
+    fn networks_and_images_at_all_limits_are_planned_or_refused() {
+        let extreme = |change: fn(&mut Config)| {
+            let mut config = crate::config::LARGE;
+            change(&mut config);
+            config
+        };
+        let extremes = [
+            extreme(|c| {
+                for stage in &mut c.stages {
+                    (stage.blocks, stage.dim, stage.hidden) = (64, 4096, 32_768);
+                    (stage.heads, stage.head_dim) = (64, 512);
+                    (stage.proposals, stage.folds) = (16, 8);
+                }
+                (c.classes, c.locality) = (65_536, [1e-45; POOLS]);
+            }),
+            extreme(|c| {
+                for stage in &mut c.stages {
+                    (stage.dim, stage.heads, stage.blocks) = (1, 64, 64);
+                }
+            }),
+            extreme(|c| {
+                for stage in &mut c.stages {
+                    (stage.blocks, stage.dim, stage.hidden) = (1, 1, 1);
+                    (stage.heads, stage.head_dim, stage.proposals) = (1, 1, 1);
+                }
+                (c.classes, c.locality) = (1, [1000.0; POOLS]);
+            }),
+        ];
+        let presets = PRESETS.into_iter().filter_map(Config::preset);
+        for config in presets.chain(extremes) {
+            for height in [32, 256, 2048, 4096] {
+                for width in [32, 256, 2048, 4096] {
+                    match Plan::new(&config, config.nearest_size(ImageSize { height, width })) {
+                        Ok(plan) => assert!(plan.multiply_adds() > 0),
+                        Err(Error::ArenaTooLarge { needed }) => assert!(needed > LARGEST_ARENA),
+                        Err(error) => assert!(matches!(error, Error::Limit { .. }), "{error}"),
+                    }
+                }
+            }
+        }
+    }
+}
