@@ -84,15 +84,25 @@ impl<'a> File<'a> {
         if padding.len() >= ALIGN || padding.iter().any(|&b| b != 0) {
             return Err(field(Field::HeadLength, head.len() as u64));
         }
-        let found = Sections::read(bytes, head.len(), section_table)?;
-        let preprocessing = read_preprocessing(found.get(layout::section::PREPROCESSING)?)?;
-        let self_test = read_self_test(found.get(layout::section::SELF_TEST)?)?;
-        let provenance = core::str::from_utf8(found.get(layout::section::PROVENANCE)?)
+        let sections = Sections::read(bytes, head.len(), section_table)?;
+        Self::from_parts(bytes, config, tensor_table, &sections)
+    }
+
+    /// The small sections, each checked, then the tensors.
+    fn from_parts(
+        bytes: &'a [u8],
+        config: Config,
+        tensor_table: &'a [u8],
+        sections: &Sections<'a>,
+    ) -> Result<Self, Error> {
+        let preprocessing = read_preprocessing(sections.get(layout::section::PREPROCESSING)?)?;
+        let self_test = read_self_test(sections.get(layout::section::SELF_TEST)?)?;
+        let provenance = core::str::from_utf8(sections.get(layout::section::PROVENANCE)?)
             .map_err(|_| field(Field::Provenance, 0u32))?;
         if provenance.len() > layout::MAX_PROVENANCE_LEN {
             return Err(field(Field::Provenance, provenance.len() as u64));
         }
-        let labels = found.get(layout::section::LABELS)?;
+        let labels = sections.get(layout::section::LABELS)?;
         check_labels(labels, config.classes)?;
         config.check_size(preprocessing.size)?;
         config.check_size(self_test.size)?;
@@ -105,7 +115,7 @@ impl<'a> File<'a> {
             self_test,
             provenance,
         };
-        file.check_tensors(found.range(layout::section::TENSORS)?)?;
+        file.check_tensors(sections.range(layout::section::TENSORS)?)?;
         Ok(file)
     }
 

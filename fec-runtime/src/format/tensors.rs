@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::config::{Config, PATCH, Place, STAGES};
+use crate::config::{Config, PATCH, Place, STAGES, Stage};
 
 /// Output channels of a panel, and the padding of every vector.
 pub const LANES: usize = 16;
@@ -214,71 +214,73 @@ pub fn packed_tensors(config: &Config, mut visit: impl FnMut(PackedTensor)) {
         visit(PackedTensor {
             id: TensorId { role, place },
             kind,
-        })
+        });
     };
-    let matrix = |inputs, outputs| TensorKind::Matrix { inputs, outputs };
-    let vector = |length| TensorKind::Vector { length };
     let [first, .., last] = &config.stages;
-    emit(
-        Place::Network,
-        Role::PatchWeights,
-        matrix(PATCH_INPUTS, first.dim),
-    );
-    emit(Place::Network, Role::PatchBias, vector(first.dim));
+    let network = Place::Network;
+    emit(network, Role::PatchWeights, matrix(PATCH_INPUTS, first.dim));
+    emit(network, Role::PatchBias, vector(first.dim));
     for (i, stage) in config.stages.iter().enumerate() {
-        let (c, key, hidden) = (stage.dim, stage.key_dim(), stage.hidden);
         for block in 0..stage.blocks {
-            let mut emit = |role, kind| emit(Place::Block { stage: i, block }, role, kind);
-            emit(Role::KeysWeights, matrix(c, key));
-            emit(Role::KeysBias, vector(key));
-            emit(Role::KeysSums, vector(key));
-            emit(Role::ValuesWeights, matrix(c, key));
-            emit(Role::ValuesBias, vector(key));
-            emit(Role::ValuesSums, vector(key));
-            emit(Role::ProjWeights, matrix(key, c));
-            emit(Role::ProjBias, vector(c));
-            emit(Role::Similarity, vector(2));
-            emit(Role::Fc1Weights, matrix(c, hidden));
-            emit(Role::Fc1Bias, vector(hidden));
-            emit(Role::Fc1Sums, vector(hidden));
-            emit(Role::Fc2Weights, matrix(hidden, c));
-            emit(Role::Fc2Bias, vector(c));
+            let place = Place::Block { stage: i, block };
+            block_tensors(stage, &mut |role, kind| emit(place, role, kind));
         }
         if config.dense {
-            emit(
-                Place::Block { stage: i, block: 0 },
-                Role::FeatureGain,
-                vector(c),
-            );
-            emit(
-                Place::Block { stage: i, block: 0 },
-                Role::FeatureBias,
-                vector(c),
-            );
+            let place = Place::Block { stage: i, block: 0 };
+            emit(place, Role::FeatureGain, vector(stage.dim));
+            emit(place, Role::FeatureBias, vector(stage.dim));
         }
         if let Some(next) = config.stages.get(i.saturating_add(1)) {
-            let mut emit = |role, kind| emit(Place::Pool { stage: i }, role, kind);
-            let key = pool_key_dim(c, next.dim);
-            emit(Role::PoolKeysWeights, matrix(c, key));
-            emit(Role::PoolKeysBias, vector(key));
-            emit(Role::PoolBackWeights, matrix(key, c));
-            emit(Role::PoolRest, vector(1));
-            emit(Role::PoolValuesWeights, matrix(c, next.dim));
-            emit(Role::PoolValuesBias, vector(next.dim));
-            emit(Role::SkipWeights, matrix(c.saturating_mul(9), next.dim));
-            emit(Role::PoolGain, vector(next.dim));
-            emit(Role::PoolBias, vector(next.dim));
+            let place = Place::Pool { stage: i };
+            pool_tensors(stage.dim, next.dim, &mut |role, kind| {
+                emit(place, role, kind);
+            });
         }
     }
     if !config.dense {
-        emit(
-            Place::Network,
-            Role::HeadWeights,
-            matrix(last.dim, config.classes),
-        );
-        emit(Place::Network, Role::HeadBias, vector(config.classes));
-        emit(Place::Network, Role::HeadSums, vector(config.classes));
+        emit(network, Role::HeadWeights, matrix(last.dim, config.classes));
+        emit(network, Role::HeadBias, vector(config.classes));
+        emit(network, Role::HeadSums, vector(config.classes));
     }
+}
+
+const fn matrix(inputs: usize, outputs: usize) -> TensorKind {
+    TensorKind::Matrix { inputs, outputs }
+}
+
+const fn vector(length: usize) -> TensorKind {
+    TensorKind::Vector { length }
+}
+
+fn block_tensors(stage: &Stage, emit: &mut dyn FnMut(Role, TensorKind)) {
+    let (c, key, hidden) = (stage.dim, stage.key_dim(), stage.hidden);
+    emit(Role::KeysWeights, matrix(c, key));
+    emit(Role::KeysBias, vector(key));
+    emit(Role::KeysSums, vector(key));
+    emit(Role::ValuesWeights, matrix(c, key));
+    emit(Role::ValuesBias, vector(key));
+    emit(Role::ValuesSums, vector(key));
+    emit(Role::ProjWeights, matrix(key, c));
+    emit(Role::ProjBias, vector(c));
+    emit(Role::Similarity, vector(2));
+    emit(Role::Fc1Weights, matrix(c, hidden));
+    emit(Role::Fc1Bias, vector(hidden));
+    emit(Role::Fc1Sums, vector(hidden));
+    emit(Role::Fc2Weights, matrix(hidden, c));
+    emit(Role::Fc2Bias, vector(c));
+}
+
+fn pool_tensors(c: usize, next: usize, emit: &mut dyn FnMut(Role, TensorKind)) {
+    let key = pool_key_dim(c, next);
+    emit(Role::PoolKeysWeights, matrix(c, key));
+    emit(Role::PoolKeysBias, vector(key));
+    emit(Role::PoolBackWeights, matrix(key, c));
+    emit(Role::PoolRest, vector(1));
+    emit(Role::PoolValuesWeights, matrix(c, next));
+    emit(Role::PoolValuesBias, vector(next));
+    emit(Role::SkipWeights, matrix(c.saturating_mul(9), next));
+    emit(Role::PoolGain, vector(next));
+    emit(Role::PoolBias, vector(next));
 }
 
 /// Inputs of the patch embedding: 3 channels of 4x4 pixels, then 4 row and 4 column positions.

@@ -4,7 +4,7 @@
 //! members' raw values are summed (C wide) and projected once per centre, and
 //! x_n += b + sum over heads of w_n * (P_h R_h)[a_n], P_h R_h being made once per centre.
 
-use super::{Context, Regions, TILE, room};
+use super::{Context, Region, Regions, TILE, room};
 use crate::config::Stage;
 use crate::format::LANES;
 use crate::image::MapSize;
@@ -124,21 +124,11 @@ pub(crate) fn run<P: Probe>(
         weights,
         reps,
     };
-    let regions = Regions::new(mixer.map, stage.folds);
-    for region in 0..regions.count() {
-        centre_keys(cx.kernels, mixer, norm, regions, region, x, &mut scratch);
-        cluster(
-            cx,
-            mixer,
-            norm,
-            regions,
-            region,
-            x,
-            assignments,
-            &mut scratch,
-        );
+    for region in Regions::new(mixer.map, stage.folds).iter() {
+        centre_keys(cx.kernels, mixer, norm, region, x, &mut scratch);
+        cluster(cx, mixer, norm, region, x, assignments, &mut scratch);
         representatives(cx.kernels, mixer, norm, &mut scratch);
-        dispatch(cx.kernels, mixer, regions, region, x, assignments, &scratch);
+        dispatch(cx.kernels, mixer, region, x, assignments, &scratch);
     }
     let mut moments = Moments::new();
     cx.kernels.moments(x, stage.dim, &mut moments);
@@ -150,22 +140,13 @@ fn centre_keys(
     kernels: &Kernels,
     mixer: &Mixer<'_>,
     norm: Norm,
-    regions: Regions,
-    region: usize,
+    region: Region,
     x: &[f32],
     s: &mut Scratch<'_>,
 ) {
     let stage = &mixer.config;
     let (m, c, d, key) = (stage.centres(), stage.dim, stage.head_dim, stage.key_dim());
-    pool_region(
-        x,
-        c,
-        mixer.map,
-        regions,
-        region,
-        stage.proposals,
-        &mut s.pooled[..m * c],
-    );
+    pool_region(x, c, region, stage.proposals, &mut s.pooled[..m * c]);
     let product = Matmul::dense(
         &s.pooled[..m * c],
         m,
@@ -222,25 +203,15 @@ fn pack_centres(
 }
 
 /// Means over the p x p windows of a region (SPEC 4.1: windows overlap where p does not divide the side).
-fn pool_region(
-    x: &[f32],
-    c: usize,
-    map: MapSize,
-    regions: Regions,
-    region: usize,
-    p: usize,
-    pooled: &mut [f32],
-) {
-    let size = regions.size();
-    let folds = map.cols / size.cols.max(1);
-    let (top, left) = (region / folds * size.rows, region % folds * size.cols);
+fn pool_region(x: &[f32], c: usize, region: Region, p: usize, pooled: &mut [f32]) {
+    let size = region.size();
     let window = |i: usize, n: usize| i * n / p..((i + 1) * n).div_ceil(p);
     for (m, mean) in pooled.chunks_exact_mut(c).enumerate() {
         mean.fill(0.0);
         let (rows, cols) = (window(m / p, size.rows), window(m % p, size.cols));
         let count = rows.len() * cols.len();
         for row in rows {
-            let start = ((top + row) * map.cols + left + cols.start) * c;
+            let start = region.element(row, cols.start) * c;
             for values in x[start..start + cols.len() * c].chunks_exact(c) {
                 mean.iter_mut()
                     .zip(values)
@@ -253,70 +224,48 @@ fn pool_region(
 }
 
 /// Eq. 5 and the sums of Eq. 6, tile by tile: keys, argmax, weights, sums of members.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one step of a run, split for reading"
-)]
 fn cluster<P: Probe>(
     cx: &mut Context<'_, P>,
     mixer: &Mixer<'_>,
     norm: Norm,
-    regions: Regions,
-    region: usize,
+    region: Region,
     x: &[f32],
     assignments: &mut [u8],
     s: &mut Scratch<'_>,
 ) {
     let stage = &mixer.config;
     let (m, c, d, key) = (stage.centres(), stage.dim, stage.head_dim, stage.key_dim());
-    let (padded, elements) = (m.next_multiple_of(LANES), regions.size().elements());
-    let ties = ties_matter(mixer.alpha, mixer.beta);
+    let elements = region.elements();
     s.sums.fill(0.0);
     s.counts.fill(0.0);
-    for (local, run) in regions.runs(region, TILE) {
+    for (local, run) in region.runs(TILE) {
         let rows = run.len();
         let x = &x[run.start * c..run.end * c];
-        cx.kernels.matmul(
-            &Matmul::dense(x, rows, mixer.keys.weights, mixer.keys.epilogue(norm)),
-            s.keys,
-        );
+        let product = Matmul::dense(x, rows, mixer.keys.weights, mixer.keys.epilogue(norm));
+        cx.kernels.matmul(&product, s.keys);
         for e in 0..stage.heads {
-            let keys = &s.keys[e * d..rows * key];
             let mut tile = [0; TILE];
             let assign = &mut tile[..rows];
-            let centres = &s.panels[e * padded * d..][..padded * d];
-            let problem = Assign {
-                x: keys,
-                rows,
-                x_stride: key,
-                inputs: d,
-                centres,
-                shift: &s.shift[..padded],
-                locality: None,
-            };
-            cx.kernels.assign(&problem, assign);
-            let unit = &s.centres[e * d..m * key];
-            if ties {
-                assign_by_weight(mixer, keys, unit, assign);
-            }
+            assign_head(cx.kernels, mixer, e, s, assign);
+            let (stage, block) = (mixer.stage, mixer.block);
             let clusterer = Clusterer::Mixer {
-                stage: mixer.stage,
-                block: mixer.block,
+                stage,
+                block,
                 head: e,
-                region,
+                region: region.index,
             };
             cx.probe.assign(clusterer, local, assign);
             let stored =
-                &mut assignments[(e * regions.count() + region) * elements + local..][..rows];
+                &mut assignments[(e * region.count() + region.index) * elements + local..][..rows];
             for (assign, stored) in assign.iter_mut().zip(stored) {
                 *assign = (*assign).min(m as u16 - 1);
                 *stored = *assign as u8;
             }
             let weights = CosineWeights {
-                keys,
+                keys: &s.keys[e * d..rows * key],
                 stride: key,
                 dim: d,
-                centres: unit,
+                centres: &s.centres[e * d..m * key],
                 centre_stride: key,
                 assign,
                 alpha: mixer.alpha,
@@ -324,20 +273,42 @@ fn cluster<P: Probe>(
             };
             cx.kernels
                 .cosine_weights(&weights, &mut s.weights[e * elements + local..][..rows]);
-            let (sums, counts) = (
-                &mut s.sums[e * m * c..][..m * c],
-                &mut s.counts[e * m..][..m],
-            );
-            cx.kernels.scatter(
-                &Scatter {
-                    x,
-                    channels: c,
-                    assign,
-                },
-                sums,
-                counts,
-            );
+            let members = Scatter {
+                x,
+                channels: c,
+                assign,
+            };
+            let sums = &mut s.sums[e * m * c..][..m * c];
+            cx.kernels
+                .scatter(&members, sums, &mut s.counts[e * m..][..m]);
         }
+    }
+}
+
+/// The winning centres of one head for the tile whose keys are in `s`.
+fn assign_head(
+    kernels: &Kernels,
+    mixer: &Mixer<'_>,
+    e: usize,
+    s: &Scratch<'_>,
+    assign: &mut [u16],
+) {
+    let stage = &mixer.config;
+    let (m, d, key) = (stage.centres(), stage.head_dim, stage.key_dim());
+    let padded = m.next_multiple_of(LANES);
+    let keys = &s.keys[e * d..assign.len() * key];
+    let problem = Assign {
+        x: keys,
+        rows: assign.len(),
+        x_stride: key,
+        inputs: d,
+        centres: &s.panels[e * padded * d..][..padded * d],
+        shift: &s.shift[..padded],
+        locality: None,
+    };
+    kernels.assign(&problem, assign);
+    if ties_matter(mixer.alpha, mixer.beta) {
+        assign_by_weight(mixer, keys, &s.centres[e * d..m * key], assign);
     }
 }
 
@@ -409,23 +380,22 @@ fn representatives(kernels: &Kernels, mixer: &Mixer<'_>, norm: Norm, s: &mut Scr
 fn dispatch(
     kernels: &Kernels,
     mixer: &Mixer<'_>,
-    regions: Regions,
-    region: usize,
+    region: Region,
     x: &mut [f32],
     assignments: &[u8],
     s: &Scratch<'_>,
 ) {
     let stage = &mixer.config;
-    let (m, c, elements) = (stage.centres(), stage.dim, regions.size().elements());
-    for (local, run) in regions.runs(region, TILE) {
+    let (m, c, elements) = (stage.centres(), stage.dim, region.elements());
+    for (local, run) in region.runs(TILE) {
         let dispatch = Dispatch {
             table: &s.sums[..stage.heads * m * c],
             bias: mixer.proj_bias,
             heads: stage.heads,
             centres: m,
             channels: c,
-            assign: &assignments[region * elements + local..],
-            assign_stride: regions.count() * elements,
+            assign: &assignments[region.index * elements + local..],
+            assign_stride: region.count() * elements,
             weights: &s.weights[local..],
             weights_stride: elements,
         };

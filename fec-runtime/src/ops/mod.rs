@@ -8,7 +8,7 @@ pub(crate) mod patch_embed;
 pub(crate) mod pool;
 mod regions;
 
-pub(crate) use regions::Regions;
+pub(crate) use regions::{Region, Regions};
 
 use crate::format::LANES;
 use crate::kernels::Kernels;

@@ -4,7 +4,7 @@
 //! the bias in Q's coordinates q, with |rest of the bias|² = rho, serve as well: k·k' = (R x + q)·(R x' + q) + rho. A centre's key
 //! c, divided by its length, is carried back once: c·k_n = (Rᵀc)·x_n + (q·c + rho). Values are summed before they are projected.
 
-use super::{Context, Regions, TILE, norm, room};
+use super::{Context, Region, Regions, TILE, norm, room};
 use crate::format::LANES;
 use crate::image::MapSize;
 use crate::kernels::{
@@ -124,38 +124,26 @@ pub(crate) fn run<P: Probe>(
     };
     let regions = Regions::new(pool.map, pool.folds);
     let elements = regions.size().elements();
-    for (region, assignments) in assignments.chunks_exact_mut(elements).enumerate() {
-        let sums = &mut s.sums[region * elements / 4 * shape.dim..][..elements / 4 * shape.dim];
-        means(x, shape.dim, pool.map, regions, region, sums);
-        centres(cx.kernels, pool, &shape, region * elements / 4, out, &mut s);
-        assign(
-            cx,
-            pool,
-            &shape,
-            regions,
-            region,
-            x,
-            out,
-            assignments,
-            &mut s,
-        );
+    for (region, assignments) in regions.iter().zip(assignments.chunks_exact_mut(elements)) {
+        let first = region.index * elements / 4;
+        let sums = &mut s.sums[first * shape.dim..][..elements / 4 * shape.dim];
+        means(x, shape.dim, region, sums);
+        centres(cx.kernels, pool, &shape, first, out, &mut s);
+        assign(cx, pool, region, x, out, assignments, &mut s);
     }
     let (all, _) = shape.centres();
     let out = &mut out[start..][..all * shape.next];
-    representatives(cx, pool, &shape, regions, out, &mut s);
+    representatives(cx, pool, &shape, out, &mut s);
     skip(cx.kernels, pool, &shape, x, out, s.tile)
 }
 
 /// Eq. 4: means of 2x2 elements, [M, C].
-fn means(x: &[f32], c: usize, map: MapSize, regions: Regions, region: usize, means: &mut [f32]) {
-    let size = regions.size();
-    let folds = map.cols / size.cols.max(1);
-    let (top, left) = (region / folds * size.rows, region % folds * size.cols);
-    let cols = size.cols / 2;
+fn means(x: &[f32], c: usize, region: Region, means: &mut [f32]) {
+    let cols = region.size().cols / 2;
     for (m, mean) in means.chunks_exact_mut(c).enumerate() {
-        let first = ((top + m / cols * 2) * map.cols + left + m % cols * 2) * c;
-        let (upper, lower) = (&x[first..][..2 * c], &x[first + map.cols * c..][..2 * c]);
-        let ((a, b), (d, e)) = (upper.split_at(c), lower.split_at(c));
+        let (row, col) = (m / cols * 2, m % cols * 2);
+        let line = |row| &x[region.element(row, col) * c..][..2 * c];
+        let ((a, b), (d, e)) = (line(row).split_at(c), line(row + 1).split_at(c));
         for (i, mean) in mean.iter_mut().enumerate() {
             *mean = ((a[i] + b[i]) + (d[i] + e[i])) * 0.25;
         }
@@ -223,29 +211,23 @@ fn centres(
 }
 
 /// Eq. 5 and the sums of Eq. 6: argmax over the region's centres, members added to them.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one step of a run, split for reading"
-)]
 fn assign<P: Probe>(
     cx: &mut Context<'_, P>,
     pool: &Pool<'_>,
-    shape: &PoolShape,
-    regions: Regions,
-    region: usize,
+    region: Region,
     x: &[f32],
     panels: &[f32],
     assignments: &mut [u16],
     s: &mut Scratch<'_>,
 ) {
-    let c = shape.dim;
-    let (all, padded) = shape.centres();
-    let (count, cols) = (all / regions.count(), regions.size().cols / 2);
-    let sums = &mut s.sums[region * count * c..][..count * c];
-    let counts = &mut s.counts[region * count..][..count];
+    let c = pool.values.weights.inputs;
+    let (count, cols) = (region.elements() / 4, region.size().cols / 2);
+    let padded = count.next_multiple_of(LANES);
+    let sums = &mut s.sums[region.index * count * c..][..count * c];
+    let counts = &mut s.counts[region.index * count..][..count];
     counts.fill(0.0);
     // The means are the centres' own values, which Eq. 6 counts as a member; the centres were made from them already.
-    for (local, run) in regions.runs(region, TILE) {
+    for (local, run) in region.runs(TILE) {
         let rows = run.len();
         let x = &x[run.start * c..run.end * c];
         let mut key_norms = [0.0; TILE];
@@ -274,7 +256,7 @@ fn assign<P: Probe>(
         cx.probe.assign(
             Clusterer::Pool {
                 stage: pool.stage,
-                region,
+                region: region.index,
             },
             local,
             assign,
@@ -318,7 +300,6 @@ fn representatives<P: Probe>(
     cx: &mut Context<'_, P>,
     pool: &Pool<'_>,
     shape: &PoolShape,
-    regions: Regions,
     out: &mut [f32],
     s: &mut Scratch<'_>,
 ) {
@@ -333,16 +314,12 @@ fn representatives<P: Probe>(
         cols: shape.map.cols / 2,
     };
     let cells = Regions::new(size, shape.folds);
-    let per_region = all / regions.count();
-    for region in 0..regions.count() {
-        for (local, run) in cells.runs(region, TILE) {
-            let means = &s.sums[(region * per_region + local) * c..][..run.len() * c];
-            let product = Matmul::dense(
-                means,
-                run.len(),
-                pool.values.weights,
-                Epilogue::Bias(pool.values.bias),
-            );
+    let per_region = all / cells.count();
+    for region in cells.iter() {
+        for (local, run) in region.runs(TILE) {
+            let means = &s.sums[(region.index * per_region + local) * c..][..run.len() * c];
+            let epilogue = Epilogue::Bias(pool.values.bias);
+            let product = Matmul::dense(means, run.len(), pool.values.weights, epilogue);
             cx.kernels
                 .matmul(&product, &mut out[run.start * next..run.end * next]);
         }

@@ -33,27 +33,63 @@ impl Regions {
         }
     }
 
-    /// The runs of neighbouring elements of a region, at most `longest` long: where each begins within the region, and which
-    /// elements of the map it is.
-    pub(crate) fn runs(
-        self,
-        region: usize,
-        longest: usize,
-    ) -> impl Iterator<Item = (usize, Range<usize>)> {
+    /// All of them, in order.
+    pub(crate) fn iter(self) -> impl Iterator<Item = Region> {
+        (0..self.count()).map(move |index| Region {
+            regions: self,
+            index,
+        })
+    }
+}
+
+/// One region.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Region {
+    regions: Regions,
+    /// Its number.
+    pub(crate) index: usize,
+}
+
+impl Region {
+    /// Number of all regions.
+    pub(crate) fn count(&self) -> usize {
+        self.regions.count()
+    }
+
+    /// Its rows and columns.
+    pub(crate) fn size(&self) -> MapSize {
+        self.regions.size()
+    }
+
+    /// Its elements N.
+    pub(crate) fn elements(&self) -> usize {
+        self.size().elements()
+    }
+
+    /// The element of the map at a row and column of the region.
+    pub(crate) fn element(&self, row: usize, col: usize) -> usize {
+        let Regions { map, folds } = self.regions;
         let size = self.size();
         let (top, left) = (
-            region / self.folds * size.rows,
-            region % self.folds * size.cols,
+            self.index / folds * size.rows,
+            self.index % folds * size.cols,
         );
+        (top + row) * map.cols + left + col
+    }
+
+    /// Its runs of neighbouring elements, at most `longest` long: where each begins within the region, and which elements of the
+    /// map it is.
+    pub(crate) fn runs(self, longest: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let size = self.size();
         // A region as wide as the map is one run; otherwise each of its rows is one.
-        let (rows, cols) = if self.folds == 1 {
+        let (rows, cols) = if self.regions.folds == 1 {
             (1, size.elements())
         } else {
             (size.rows, size.cols)
         };
         (0..rows).flat_map(move |row| {
             (0..cols).step_by(longest.max(1)).map(move |col| {
-                let start = (top + row) * self.map.cols + left + col;
+                let start = self.element(row, col);
                 (row * cols + col, start..start + longest.min(cols - col))
             })
         })
@@ -69,9 +105,9 @@ mod tests {
         for (rows, cols, folds) in [(8, 12, 1), (8, 12, 2), (6, 6, 3)] {
             let regions = Regions::new(MapSize { rows, cols }, folds);
             let mut seen = [0u8; 96];
-            for region in 0..regions.count() {
+            for region in regions.iter() {
                 let mut next = 0;
-                for (local, run) in regions.runs(region, 5) {
+                for (local, run) in region.runs(5) {
                     assert_eq!(local, next);
                     next += run.len();
                     run.for_each(|n| seen[n] += 1);
