@@ -1,7 +1,7 @@
 //! What a FEC network looks like: its configuration, the presets, and the one list of its tensors (SPEC 1).
 //!
 //! Every reader, writer and test iterates over [`Config::official_tensors`] (the checkpoint's names and shapes); the packed
-//! file has its own list in [`crate::format::tensors`], made from the same configuration.
+//! file has its own list in [`crate::format::packed_tensors`], made from the same configuration.
 
 use crate::error::{Error, Quantity};
 use crate::image::ImageSize;

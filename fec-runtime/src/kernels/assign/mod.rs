@@ -6,7 +6,7 @@ use crate::format::LANES;
 
 /// Assigns each row to the centre with the largest score; the lowest centre wins ties.
 ///
-/// score(m, n) = shift[m] + sum over k of x[n][k] * centres[m][k], with a locality minus lambda * |k_n| * d²(m, n).
+/// `score(m, n) = shift[m] + sum over k of x[n][k] * centres[m][k]`, with a locality minus `lambda * |k_n| * d²(m, n)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Assign<'a> {
     /// Rows, `x_stride` apart, `inputs` values each.
@@ -17,7 +17,7 @@ pub struct Assign<'a> {
     pub x_stride: usize,
     /// Inputs K.
     pub inputs: usize,
-    /// Centres in panels [centres / 16][K][16].
+    /// Centres in panels, `[centres / 16][K][16]`.
     pub centres: &'a [f32],
     /// Start of each centre's sum; minus infinity in the padding.
     pub shift: &'a [f32],

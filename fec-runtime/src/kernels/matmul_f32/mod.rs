@@ -6,7 +6,7 @@ use core::ops::Range;
 
 use crate::format::LANES;
 
-/// Packed weights where they lie: [outputs / 16][inputs][16].
+/// Packed weights where they lie: `[outputs / 16][inputs][16]`.
 #[derive(Clone, Copy, Debug)]
 pub enum Panels<'a> {
     /// 32-bit floats.
