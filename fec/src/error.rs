@@ -148,8 +148,17 @@ impl fmt::Display for Error {
             } => {
                 write!(f, "{what} is {}, expected {expected}", Plain(found))
             }
+            other => other.fmt_run(f),
+        }
+    }
+}
+
+impl Error {
+    /// The lines about models and runs.
+    fn fmt_run(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Error::Model { name, source } => write!(f, "{}: {source}", Plain(name)),
-            Error::Runtime(source) => source.fmt(f),
+            Error::Runtime(source) => write!(f, "{source}"),
             Error::NoClasses { model } => write!(
                 f,
                 "{}: a dense model, which has no classes; use `fec map`, or a classification model",
@@ -176,14 +185,12 @@ impl fmt::Display for Error {
             Error::Encode { what, reason } => {
                 write!(f, "{what} cannot be encoded: {}", Plain(reason))
             }
-            image => image.fmt_image_or_dataset(f),
+            image => image.fmt_image(f),
         }
     }
-}
 
-impl Error {
-    /// The lines about images and class folders; the rest stands in `Display`.
-    fn fmt_image_or_dataset(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The lines about images.
+    fn fmt_image(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::FileTooLarge { path } => write!(
                 f,
@@ -226,6 +233,13 @@ impl Error {
                 "{}: decoding takes more memory than is allowed for one image; scale it down first",
                 OneLine(path)
             ),
+            dataset => dataset.fmt_dataset(f),
+        }
+    }
+
+    /// The lines about class folders.
+    fn fmt_dataset(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Error::NoClassFolders { path } => write!(
                 f,
                 "{}: no class folders; expected one folder per class with its images inside",

@@ -7,12 +7,15 @@ use crate::classifier::Classifier;
 use crate::error::Error;
 use crate::image::Photo;
 use crate::kmeans::{self, kmeans};
+use crate::labels::LabelMap;
 use crate::preprocess;
 
 /// Levels of clusters.
 pub const LEVELS: usize = 3;
 /// Longer side of the image that the network sees for a map, at most about this many pixels.
 pub const LONG_SIDE: usize = 480;
+/// Radius in patches of the filter over groups.
+const FILTER_RADIUS: usize = 1;
 /// Seed of the k-means.
 const SEED: u64 = 0;
 
@@ -23,8 +26,8 @@ pub struct ClusterMaps {
     pub size: ImageSize,
     /// Rows and columns of the 4x4 patches that the levels label.
     pub patches: MapSize,
-    /// Per level the cluster of each patch, row by row.
-    pub levels: [Vec<u16>; LEVELS],
+    /// Per level the cluster of each patch.
+    pub levels: [LabelMap; LEVELS],
     /// Per asked class what each cluster of level 3 contributes to its logit.
     pub contributions: Vec<Vec<f32>>,
     /// Logits of this run; empty for dense models.
@@ -37,8 +40,8 @@ pub struct ClusterMaps {
 /// Final clusters put together.
 #[derive(Clone, Debug)]
 pub struct Groups {
-    /// Group of each patch.
-    pub patches: Vec<u16>,
+    /// Group of each patch; single patches follow their neighbours, as the paper's median filter does for looks.
+    pub patches: LabelMap,
     /// How many groups there are: k, or fewer where there are fewer clusters.
     pub k: usize,
     /// Sum of squared distances of the clusters' representatives to their group's mean.
@@ -69,10 +72,10 @@ impl ClusterMaps {
         let mut probe = LastPool::default();
         let maps = classifier.run(&input, &mut probe, |output| -> Result<Self, Error> {
             let patches = output.patches();
-            let mut levels: [Vec<u16>; LEVELS] =
-                core::array::from_fn(|_| vec![0; patches.elements()]);
-            for (level, labels) in (1..).zip(&mut levels) {
-                output.cluster_map(level, labels)?;
+            let empty = LabelMap::new(patches.rows, patches.cols, vec![0; patches.elements()])?;
+            let mut levels = [empty.clone(), empty.clone(), empty];
+            for (level, map) in (1..).zip(&mut levels) {
+                output.cluster_map(level, &mut map.labels)?;
             }
             let mut contributions = Vec::new();
             for &class in classes {
@@ -103,9 +106,8 @@ impl ClusterMaps {
     /// # Errors
     /// [`Error::Setting`] for a `k` that is not possible.
     pub fn groups(&self, k: usize) -> Result<Groups, Error> {
-        let mut used = self.levels[LEVELS - 1].clone();
-        used.sort_unstable();
-        used.dedup();
+        let [.., last] = &self.levels;
+        let used = last.distinct();
         let row = |&cluster: &u16| {
             self.representatives
                 .chunks(self.channels.max(1))
@@ -114,14 +116,11 @@ impl ClusterMaps {
         };
         let points: Vec<f32> = used.iter().flat_map(row).copied().collect();
         let found = kmeans(&points, self.channels, k, SEED, kmeans::RESTARTS)?;
-        let group = |cluster: &u16| {
-            used.binary_search(cluster)
-                .ok()
-                .and_then(|i| found.labels.get(i))
-                .copied()
-                .unwrap_or(0)
+        let group = |cluster: u16| {
+            let at = used.binary_search(&cluster).ok();
+            at.and_then(|at| found.labels.get(at)).copied().unwrap_or(0)
         };
-        let patches = self.levels[LEVELS - 1].iter().map(group).collect();
+        let patches = last.map(group).majority_filtered(FILTER_RADIUS);
         Ok(Groups {
             patches,
             k: found.k(),

@@ -53,23 +53,16 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
     let model = file.model()?;
     needs_classes(&model, &file)?;
     let labels = labels(&model);
+    let state = || Classifier::new(&model, args.size, Kernels::best());
     // Made once here, so that a size that is not possible is said once.
-    Classifier::new(&model, args.size, Kernels::best())?;
-    let classify = |classifier: &mut Result<Classifier<'_>, Error>,
-                    path: &PathBuf|
-     -> Result<Classified, Error> {
+    state()?;
+    let classify = |classifier: &mut Classifier<'_>, path: &PathBuf| {
         let started = Instant::now();
         let photo = common.open_photo(path)?;
         let decode = started.elapsed();
-        // The same arguments gave a classifier above.
-        let Ok(classifier) = classifier else {
-            return Err(Error::Runtime(fec_runtime::Error::PlanOfAnotherModel));
-        };
         let read = |output: &fec_runtime::Output<'_>| {
-            (
-                ranked(output, &labels, args.top),
-                args.logits.then(|| output.logits().to_vec()),
-            )
+            let logits = args.logits.then(|| output.logits().to_vec());
+            (ranked(output, &labels, args.top), logits)
         };
         let ((top, logits), times) = classifier.classify(&photo, read)?;
         let ms = Times {
@@ -77,18 +70,18 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
             preprocess: milliseconds(times.preprocess),
             network: milliseconds(times.network),
         };
+        let file = path.display().to_string();
         Ok(Classified {
-            file: path.display().to_string(),
+            file,
             top,
             ms,
             logits,
         })
     };
     let mut exit = Exit::Ok;
-    let state = || Classifier::new(&model, args.size, Kernels::best());
     in_order(
         &args.files,
-        args.threads.map(usize::from),
+        args.threads,
         state,
         classify,
         |_, result| match result {

@@ -9,8 +9,8 @@ use fec::classifier::Classifier;
 use fec::confusion::Confusion;
 use fec::dataset::{ClassFolder, Entry};
 use fec::output::{Exit, Output, make_folder, write_atomically};
-use fec_runtime::ImageSize;
 use fec_runtime::kernels::Kernels;
+use fec_runtime::{ImageSize, Model, Ranked};
 use serde::Serialize;
 
 use super::{Common, in_order, labels, needs_classes, parse_size};
@@ -61,90 +61,68 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
     let file = common.model_file()?;
     let model = file.model()?;
     needs_classes(&model, &file)?;
-    let labels = labels(&model);
+    let (labels, classes) = (labels(&model), model.config().classes);
     let folder = ClassFolder::open(&args.dir, (!labels.is_empty()).then_some(&labels[..]))?;
-    if folder.classes.len() > model.config().classes {
-        return Err(Error::ClassCount {
-            found: folder.classes.len(),
-            classes: model.config().classes,
-        });
+    let found = folder.classes.len();
+    if found > classes {
+        return Err(Error::ClassCount { found, classes });
     }
     if let Some(folder) = &args.out {
         make_folder(folder)?;
     }
-    Classifier::new(&model, args.size, Kernels::best())?;
     folder.notes.iter().for_each(|note| out.message(note));
     let images = spread(&folder.images, args.limit);
 
+    let started = Instant::now();
+    let tally = evaluate(&model, &images, args, common, out)?;
+    let seconds = started.elapsed().as_secs_f64();
+    tally.name_skipped(out);
+    let names = class_names(&labels, classes);
+    let mut report = tally.report(&names, seconds);
+    if let Some(folder) = &args.out {
+        let path = folder.join("confusion.png");
+        write_atomically(&path, &tally.confusion.picture(&names).to_png()?)?;
+        report.confusion = Some(path.display().to_string());
+    }
+    out.json(&report)?;
+    out.text(text(&report))?;
+    // Nothing at all could be read: that is no result.
+    let nothing = report.images == 0;
+    Ok(if nothing { Exit::Failed } else { Exit::Ok })
+}
+
+/// Classifies the images and counts.
+fn evaluate(
+    model: &Model<'_>,
+    images: &[&Entry],
+    args: &Args,
+    common: &Common,
+    out: &mut Output,
+) -> Result<Tally, Error> {
+    let state = || Classifier::new(model, args.size, Kernels::best());
+    state()?;
+    let work = |classifier: &mut Classifier<'_>, entry: &&Entry| {
+        let photo = common.open_photo(&entry.path)?;
+        let classes = |output: &fec_runtime::Output<'_>| output.top::<5>().to_vec();
+        Ok(classifier.classify(&photo, classes)?.0)
+    };
     let mut tally = Tally {
         confusion: Confusion::new(model.config().classes),
         top5: 0,
         skipped: Vec::new(),
     };
     let mut progress = out.progress("images", images.len() as u64);
-    let started = Instant::now();
-    let state = || Classifier::new(&model, args.size, Kernels::best());
-    let work = |classifier: &mut Result<Classifier<'_>, Error>,
-                entry: &&Entry|
-     -> Result<Vec<usize>, Error> {
-        let photo = common.open_photo(&entry.path)?;
-        let Ok(classifier) = classifier else {
-            return Err(Error::Runtime(fec_runtime::Error::PlanOfAnotherModel));
-        };
-        let top = |output: &fec_runtime::Output<'_>| {
-            output
-                .top::<5>()
-                .iter()
-                .map(|ranked| ranked.class)
-                .collect()
-        };
-        Ok(classifier.classify(&photo, top)?.0)
-    };
-    in_order(
-        &images,
-        args.threads.map(usize::from),
-        state,
-        work,
-        |entry, result| {
-            tally.add(entry, result);
-            progress.advance(out, 1);
-            Ok(())
-        },
-    )?;
+    in_order(images, args.threads, state, work, |entry, result| {
+        tally.add(entry, result);
+        progress.advance(out, 1);
+        Ok(())
+    })?;
     progress.finish();
-    let seconds = started.elapsed().as_secs_f64();
-    tally.name_skipped(out);
-    let picture = match &args.out {
-        Some(folder) => {
-            let path = folder.join("confusion.png");
-            write_atomically(
-                &path,
-                &tally
-                    .confusion
-                    .picture(&folder_labels(&labels, model.config().classes))
-                    .to_png()?,
-            )?;
-            Some(path.display().to_string())
-        }
-        None => None,
-    };
-    let report = tally.report(
-        &folder_labels(&labels, model.config().classes),
-        seconds,
-        picture,
-    );
-    out.json(&report)?;
-    out.text(text(&report))?;
-    // Nothing at all could be read: that is no result.
-    Ok(if report.images == 0 {
-        Exit::Failed
-    } else {
-        Exit::Ok
-    })
+    Ok(tally)
 }
 
 /// A name per class.
-fn folder_labels(labels: &[String], classes: usize) -> Vec<String> {
+fn class_names(labels: &[String], classes: usize) -> Vec<String> {
     (0..classes)
         .map(|class| fec::classifier::label(labels, class))
         .collect()
@@ -165,12 +143,12 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, entry: &Entry, result: Result<Vec<usize>, Error>) {
+    fn add(&mut self, entry: &Entry, result: Result<Vec<Ranked>, Error>) {
         match result {
             Ok(top) => {
-                self.confusion
-                    .add(entry.class, top.first().copied().unwrap_or(usize::MAX));
-                self.top5 += u64::from(top.contains(&entry.class));
+                let first = top.first().map_or(usize::MAX, |ranked| ranked.class);
+                self.confusion.add(entry.class, first);
+                self.top5 += u64::from(top.iter().any(|ranked| ranked.class == entry.class));
             }
             Err(error) => self.skipped.push(error),
         }
@@ -193,7 +171,7 @@ impl Tally {
         }
     }
 
-    fn report(&self, labels: &[String], seconds: f64, confusion: Option<String>) -> Report {
+    fn report(&self, labels: &[String], seconds: f64) -> Report {
         let images = self.confusion.total();
         let percent = |part: u64, whole: u64| {
             if whole == 0 {
@@ -218,7 +196,7 @@ impl Tally {
             top5: percent(self.top5, images),
             images_per_second: images as f64 / seconds.max(1e-9),
             per_class: per_class.filter(|class| class.images > 0).collect(),
-            confusion,
+            confusion: None,
         }
     }
 }

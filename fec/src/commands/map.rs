@@ -127,48 +127,29 @@ fn map(
     };
     let classes: Vec<usize> = top.iter().map(|ranked| ranked.class).collect();
     let maps = ClusterMaps::of(model, &photo, args.size, &classes, Kernels::best())?;
-    let groups = args
-        .clusters
-        .map(|k| maps.groups(usize::from(k)))
-        .transpose()?;
+    let groups = args.clusters.map(|k| maps.groups(usize::from(k)));
+    let groups = groups.transpose()?;
 
     let stem = stem(path);
     let target = |suffix: &str| args.out.join(format!("{stem}.{suffix}"));
     let Levels(first, last) = args.level;
     let mut levels = Vec::new();
-    for level in first..=last {
-        let cells = LabelMap::new(
-            maps.patches.rows,
-            maps.patches.cols,
-            maps.levels[level - 1].clone(),
-        )?;
-        let pictures = draw(
-            &photo,
-            &cells,
-            args.style,
-            &target(&format!("level{level}")),
-        )?;
+    for (level, cells) in (first..=last).zip(&maps.levels[first - 1..]) {
+        let base = target(&format!("level{level}"));
+        let pictures = draw(&photo, cells, args.style, &base)?;
+        let clusters = cells.distinct().len();
         levels.push(Drawn {
             level,
-            clusters: cells.distinct().len(),
+            clusters,
             pictures,
         });
     }
-    let grouped = groups
-        .as_ref()
-        .map(|groups| group_cells(&maps, groups))
-        .transpose()?;
-    let pictures = match (&grouped, &groups) {
-        (Some(cells), Some(groups)) => Some(draw(
-            &photo,
-            cells,
-            args.style,
-            &target(&format!("k{}", groups.k)),
-        )?),
-        _ => None,
-    };
+    let grouped = groups.as_ref().map(|groups| {
+        let base = target(&format!("k{}", groups.k));
+        draw(&photo, &groups.patches, args.style, &base)
+    });
     let page_path = target("html");
-    let html = page(path, &photo, &maps, grouped.as_ref(), &top, file.name())?;
+    let html = page(path, &photo, &maps, groups.as_ref(), &top, file.name())?;
     write_atomically(&page_path, html.as_bytes())?;
     Ok(Mapped {
         file: path.display().to_string(),
@@ -179,7 +160,7 @@ fn map(
         page: page_path.display().to_string(),
         k: groups.as_ref().map(|groups| groups.k),
         inertia: groups.as_ref().map(|groups| groups.inertia),
-        groups: pictures,
+        groups: grouped.transpose()?,
     })
 }
 
@@ -189,13 +170,6 @@ fn top_classes(model: &Model<'_>, photo: &Photo, labels: &[String]) -> Result<Ve
     classifier
         .classify(photo, |output| ranked(output, labels, SHOWN))
         .map(|(top, _)| top)
-}
-
-/// The groups as a label map; single patches follow their neighbours, as the paper's median filter does for looks.
-fn group_cells(maps: &ClusterMaps, groups: &Groups) -> Result<LabelMap, Error> {
-    const RADIUS: usize = 1;
-    let cells = LabelMap::new(maps.patches.rows, maps.patches.cols, groups.patches.clone())?;
-    Ok(cells.majority_filtered(RADIUS))
 }
 
 /// Writes `BASE.png`, the overlay, and `BASE.labels.png`, both at the photo's size. Labels are numbered in ascending order of the
@@ -223,7 +197,7 @@ fn page(
     path: &Path,
     photo: &Photo,
     maps: &ClusterMaps,
-    groups: Option<&LabelMap>,
+    groups: Option<&Groups>,
     top: &[Ranked],
     model: &str,
 ) -> Result<String, Error> {
@@ -231,10 +205,10 @@ fn page(
         .zip(&maps.levels)
         .map(|(number, clusters)| Level {
             number,
-            clusters,
+            clusters: &clusters.labels,
             groups: groups
                 .filter(|_| number == LEVELS)
-                .map(|map| &map.labels[..]),
+                .map(|groups| &groups.patches.labels[..]),
         })
         .collect();
     let classes: Vec<ClassRow> = top
@@ -252,7 +226,7 @@ fn page(
         .unwrap_or(path.as_os_str())
         .to_string_lossy();
     let notes = [format!(
-        "Clusters at {} (height x width); classes at the model's own size and crop.",
+        "Clusters, logits and contributions are those of the photo at {} (height x width), the probabilities those of the model's own size and crop.",
         maps.size
     )];
     let page = Page {

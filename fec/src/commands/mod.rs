@@ -112,17 +112,16 @@ pub(crate) fn needs_classes(model: &Model<'_>, file: &ModelFile) -> Result<(), E
 /// time, so that memory does not grow with their number. `state` makes what one thread needs.
 pub(crate) fn in_order<I: Sync, S, T: Send>(
     items: &[I],
-    threads: Option<usize>,
-    state: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, &I) -> T + Sync,
-    mut each: impl FnMut(&I, T) -> Result<(), Error>,
+    threads: Option<u16>,
+    state: impl Fn() -> Result<S, Error> + Sync,
+    work: impl Fn(&mut S, &I) -> Result<T, Error> + Sync,
+    mut each: impl FnMut(&I, Result<T, Error>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     const ITEMS_PER_THREAD: usize = 32;
-    let threads = threads
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-        .min(items.len());
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.map_or_else(cores, usize::from).min(items.len());
     if threads <= 1 {
-        let mut state = state();
+        let mut state = state()?;
         return items
             .iter()
             .try_for_each(|item| each(item, work(&mut state, item)));
@@ -131,8 +130,14 @@ pub(crate) fn in_order<I: Sync, S, T: Send>(
     let pool = pool.map_err(|error| Error::Threads {
         reason: error.to_string(),
     })?;
+    // A state that could not be made is tried again for each item, which then gets the error.
+    let work = |made: &mut Result<S, Error>, item: &I| match made {
+        Ok(state) => work(state, item),
+        Err(_) => work(&mut state()?, item),
+    };
     for items in items.chunks(threads * ITEMS_PER_THREAD) {
-        let results: Vec<T> = pool.install(|| items.par_iter().map_init(&state, &work).collect());
+        let results: Vec<Result<T, Error>> =
+            pool.install(|| items.par_iter().map_init(&state, work).collect());
         items
             .iter()
             .zip(results)
