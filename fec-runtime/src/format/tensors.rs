@@ -173,7 +173,7 @@ impl fmt::Display for TensorId {
 /// Shape of a packed tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TensorKind {
-    /// Panels of 16 output channels, [outputs / 16][inputs][16], outputs padded with zeros.
+    /// Panels of 16 output channels, `[outputs / 16][inputs][16]`, outputs padded with zeros.
     Matrix {
         /// K.
         inputs: usize,

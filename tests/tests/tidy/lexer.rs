@@ -1,7 +1,7 @@
 //! As much of Rust's grammar as the rules need: comments, literals, words, bodies.
 
 /// Bytes from the name of a function to its closing brace, or `None` without a body.
-pub fn body_len(code: &str) -> Option<usize> {
+pub(crate) fn body_len(code: &str) -> Option<usize> {
     let (mut brackets, mut braces) = (0usize, 0usize);
     for (at, c) in code.char_indices() {
         match c {
@@ -18,7 +18,7 @@ pub fn body_len(code: &str) -> Option<usize> {
 }
 
 /// Where `word` stands in `code` on its own, not as a part of a longer name.
-pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+pub(crate) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let part_of_name = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     code.match_indices(word)
         .map(|(at, _)| at)
@@ -29,7 +29,7 @@ pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 
 }
 
 /// `text` with comments and the insides of literals as spaces; lines stay lines.
-pub fn blank(text: &str) -> String {
+pub(crate) fn blank(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
@@ -59,9 +59,9 @@ fn literal_len(rest: &str, previous: Option<char>) -> Option<usize> {
     if rest.starts_with("/*") {
         return Some(end_of(2, "*/"));
     }
-    if rest.starts_with('"') {
+    if let Some(inside) = rest.strip_prefix('"') {
         let mut escaped = false;
-        let close = rest[1..].find(|c| {
+        let close = inside.find(|c| {
             let ends = c == '"' && !escaped;
             escaped = c == '\\' && !escaped;
             ends

@@ -17,30 +17,30 @@ const FOLDERS: [&str; 5] = [
 const SKIPPED: [&str; 3] = ["target", "fixtures", ".git"];
 
 /// A file of the project.
-pub struct Source {
+pub(crate) struct Source {
     /// Path from the root of the workspace, with `/`.
-    pub path: String,
+    pub(crate) path: String,
     /// What it holds.
-    pub text: String,
+    pub(crate) text: String,
     /// The same, line for line, with comments, strings and characters blanked out.
-    pub code: String,
+    pub(crate) code: String,
 }
 
 /// A function and its length.
-pub struct Function {
+pub(crate) struct Function {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Lines from `fn` to the closing brace.
-    pub lines: usize,
+    pub(crate) lines: usize,
 }
 
 /// The root of the workspace.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// All Rust files.
-pub fn rust_files() -> Vec<Source> {
+pub(crate) fn rust_files() -> Vec<Source> {
     let files = files(|name| name.ends_with(".rs"));
     assert!(
         files.len() > 30,
@@ -51,7 +51,7 @@ pub fn rust_files() -> Vec<Source> {
 }
 
 /// Files of the source folders whose name `wanted` accepts, by path.
-pub fn files(wanted: fn(&str) -> bool) -> Vec<Source> {
+pub(crate) fn files(wanted: fn(&str) -> bool) -> Vec<Source> {
     let mut found = Vec::new();
     for folder in FOLDERS {
         walk(&root(), folder, wanted, &mut found);
@@ -78,7 +78,7 @@ fn walk(root: &Path, folder: &str, wanted: fn(&str) -> bool, found: &mut Vec<Sou
 
 impl Source {
     /// A file by its path from the root.
-    pub fn read(path: &str) -> Source {
+    pub(crate) fn read(path: &str) -> Source {
         let text = fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
         let code = blank(&text);
         Source {
@@ -89,14 +89,14 @@ impl Source {
     }
 
     /// Whether the whole file is a test's.
-    pub fn is_test(&self) -> bool {
+    pub(crate) fn is_test(&self) -> bool {
         self.path.starts_with("tests/")
             || self.path.contains("/tests/")
             || self.path.ends_with("/tests.rs")
     }
 
     /// The code before the module of unit tests, which stands last.
-    pub fn product_code(&self) -> &str {
+    pub(crate) fn product_code(&self) -> &str {
         let end = self
             .code
             .match_indices("\n#[cfg(test)]\n")
@@ -109,7 +109,7 @@ impl Source {
     }
 
     /// Its functions, nested ones too.
-    pub fn functions(&self) -> Vec<Function> {
+    pub(crate) fn functions(&self) -> Vec<Function> {
         let mut functions = Vec::new();
         for at in words(&self.code, "fn") {
             let rest = &self.code[at + 2..];
