@@ -203,7 +203,7 @@ fn round(value: f64, dtype: DType) -> f32 {
     }
 }
 
-/// Sums over K of the weights as they are stored, so that the mean of a constant map cancels exactly.
+/// Sums over K of the weights as they are stored: the mean is taken off with the very weights it came in by.
 fn sums(weight: &[f64], inputs: usize, dtype: DType) -> Vec<f64> {
     weight
         .chunks(inputs.max(1))

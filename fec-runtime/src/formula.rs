@@ -62,6 +62,8 @@ impl Write for NameHash {
 
 /// The formula image (kind "waves") at channel c, row y, column x: about -2 to 2.
 pub(crate) fn image_value(size: ImageSize, c: usize, y: usize, x: usize, index: usize) -> f32 {
+    // The formula has this period in the index (lcm of 2 * 97, 2 * 61 and 3): no index overflows.
+    let index = index % 35_502;
     let triangle = |t: usize, q: usize| (t % (2 * q)).abs_diff(q);
     let a = 2 * triangle(x * (3 + c) + y * (2 + index) + 17 * c, 97);
     let b = 3 * triangle(x * y / 16 + 31 * c + 7 * index, 61);

@@ -170,9 +170,13 @@ impl<'s> Output<'s> {
         Ok(())
     }
 
-    /// Rows and columns of the clusters of a level (1 to 3).
+    /// Rows and columns of the clusters of a level (1 to 3); none of other levels.
     pub fn clusters(&self, level: usize) -> MapSize {
-        self.plan.map(level.min(POOLS))
+        if (1..=POOLS).contains(&level) {
+            self.plan.map(level)
+        } else {
+            MapSize { rows: 0, cols: 0 }
+        }
     }
 
     /// The last stage's map, [N, C], before the norm.

@@ -15,9 +15,15 @@ use crate::resize::{Axis, Part};
 pub use crate::resize::{Resizer, resize};
 
 /// Names of the filters, as timm writes them.
-pub const INTERPOLATIONS: &[&str] = &[
-    "nearest", "lanczos", "bilinear", "bicubic", "box", "hamming",
-];
+pub const INTERPOLATIONS: [&str; Interpolation::ALL.len()] = {
+    let mut names = [""; Interpolation::ALL.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = Interpolation::ALL[i].name();
+        i += 1;
+    }
+    names
+};
 
 /// The filter of that name.
 ///
@@ -28,7 +34,7 @@ pub fn interpolation(name: &str) -> Result<Interpolation, Error> {
     found.ok_or_else(|| Error::UnknownName {
         what: "interpolation",
         found: name.into(),
-        known: INTERPOLATIONS,
+        known: &INTERPOLATIONS,
     })
 }
 
@@ -44,18 +50,18 @@ pub fn check(p: &Preprocessing) -> Result<(), Error> {
             expected,
         })
     };
-    if !(p.crop_ratio > 0.0 && p.crop_ratio <= 1.0) {
-        let expected = "a number above 0 and at most 1";
+    if !Preprocessing::CROP_RATIOS.contains(&p.crop_ratio) {
+        let expected = "a number from 0.01 to 1";
         return setting("crop ratio", p.crop_ratio.to_string(), expected);
     }
-    if !p.mean.iter().all(|m| m.abs() <= 1e3) {
+    if !p.mean.iter().all(|m| Preprocessing::MEANS.contains(m)) {
         return setting(
             "mean",
             format!("{:?}", p.mean),
             "three numbers, of values 0 to 1",
         );
     }
-    if !p.std.iter().all(|s| (1e-3..=1e3).contains(s)) {
+    if !p.std.iter().all(|s| Preprocessing::STDS.contains(s)) {
         return setting(
             "std",
             format!("{:?}", p.std),

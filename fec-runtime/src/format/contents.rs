@@ -1,5 +1,7 @@
 //! The small sections of a .fec file: labels, preprocessing, self-test.
 
+use core::ops::RangeInclusive;
+
 use super::layout::{self, array_at, f32_at, u32_at};
 use crate::error::{Error, Field};
 use crate::image::ImageSize;
@@ -9,7 +11,7 @@ use crate::image::ImageSize;
 pub struct Preprocessing {
     /// Size of the network's input.
     pub size: ImageSize,
-    /// Share of the resized photo's short side that the crop keeps, above 0 and at most 1.
+    /// Share of the resized photo's short side that the crop keeps, 0.01 to 1.
     pub crop_ratio: f32,
     /// How the photo is resized.
     pub interpolation: Interpolation,
@@ -24,6 +26,13 @@ impl Preprocessing {
     pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
     /// ImageNet's deviation.
     pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+    /// Crop ratios that are possible.
+    pub const CROP_RATIOS: RangeInclusive<f32> = 0.01..=1.0;
+    /// Means that are possible.
+    pub const MEANS: RangeInclusive<f32> = -1.0e3..=1.0e3;
+    /// Deviations that are possible.
+    pub const STDS: RangeInclusive<f32> = 1.0e-3..=1.0e3;
 
     /// Factor and term per channel that take an 8-bit value to the network's input: v / 255 normalised.
     pub fn scale_and_offset(&self) -> ([f32; 3], [f32; 3]) {
@@ -40,9 +49,9 @@ impl Preprocessing {
     /// # Errors
     /// [`Error::Field`] when a number is not possible.
     pub fn check(&self) -> Result<(), Error> {
-        let ratio = self.crop_ratio > 0.0 && self.crop_ratio <= 1.0;
-        let mean = self.mean.iter().all(|m| (-1.0e3..=1.0e3).contains(m));
-        let std = self.std.iter().all(|s| (1.0e-3..=1.0e3).contains(s));
+        let ratio = Self::CROP_RATIOS.contains(&self.crop_ratio);
+        let mean = self.mean.iter().all(|m| Self::MEANS.contains(m));
+        let std = self.std.iter().all(|s| Self::STDS.contains(s));
         if ratio && mean && std {
             Ok(())
         } else {

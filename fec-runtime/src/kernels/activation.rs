@@ -46,7 +46,8 @@ pub fn sigmoid(x: f32) -> f32 {
 /// x * Phi(x), the exact GELU (SPEC 5), absolute error below 1e-6.
 ///
 /// gelu(x) = max(x, 0) - h(|x|) with h(u) = u * Phi(-u), which is smooth and small, so that a polynomial has no cancellation. It is
-/// of degree 14 in t = 2 u / 5.5 - 1 on u <= 5.5 (a least-squares fit at Chebyshev's nodes); h(5.5) is 1e-7.
+/// of degree 14 in t = 2 u / 5.5 - 1 on u <= 5.5 (a least-squares fit at Chebyshev's nodes) and keeps
+/// its last value, 6e-7, beyond; NaN gives that value as well.
 #[inline]
 pub fn gelu<const L: usize>(x: [f32; L]) -> [f32; L] {
     const END: f32 = 5.5;

@@ -125,6 +125,12 @@ impl Kernels {
     }
 }
 
+/// What a key is divided by: its length, at least 1e-12 (SPEC 3.3).
+pub(crate) fn divisor(length: f32) -> f32 {
+    const SHORTEST: f32 = 1e-12;
+    if length > SHORTEST { length } else { SHORTEST }
+}
+
 /// Adds 16 lane sums as a tree: the same order on every instruction set.
 pub(crate) fn sum_lanes(lanes: [f32; LANES]) -> f32 {
     let eight: [f32; 8] = core::array::from_fn(|i| lanes[i] + lanes[i + 8]);

@@ -2,6 +2,9 @@
 
 use super::{Norm, lane_sum};
 
+/// What GroupNorm adds to a variance (SPEC 5).
+const EPSILON: f64 = 1e-5;
+
 /// Count, mean and sum of squared deviations of what was taken in.
 ///
 /// Each row's own mean and deviations are merged after Chan: no difference of two large sums is ever taken. Merging is in f64, a
@@ -38,7 +41,7 @@ impl Moments {
         let variance = self.squares / if self.count > 0.0 { self.count } else { 1.0 };
         Norm {
             mean: self.mean as f32,
-            rstd: (1.0 / libm::sqrt(variance + 1e-5)) as f32,
+            rstd: (1.0 / libm::sqrt(variance + EPSILON)) as f32,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The mixer's weights (SPEC 4.2): only the winning centre's cosine is ever needed.
 
 use super::activation::sigmoid;
-use super::lane_sum;
+use super::{divisor, lane_sum};
 
 /// Weights of the rows of one head with their centres.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +45,10 @@ impl CosineWeights<'_> {
     }
 }
 
-/// Cosine of a key with a unit key; SPEC 3.3 divides by at least 1e-12.
+/// Cosine of a key with a unit key.
 fn cosine(key: &[f32], unit: &[f32]) -> f32 {
     let norm = libm::sqrtf(lane_sum(key, key, |a, b| a * b));
-    lane_sum(key, unit, |a, b| a * b) / if norm > 1e-12 { norm } else { 1e-12 }
+    lane_sum(key, unit, |a, b| a * b) / divisor(norm)
 }
 
 pub(super) fn portable(w: &CosineWeights<'_>, out: &mut [f32]) {

@@ -4,6 +4,7 @@
 //! each position's exact contribution.
 
 use crate::format::LANES;
+use crate::kernels::activation::exp;
 use crate::kernels::{Kernels, Matmul, Norm, Panels, lane_sum};
 use crate::ops::mixer::NormLinear;
 
@@ -58,9 +59,7 @@ pub(crate) fn evidence(
 
 /// Softmax of one logit among all: exp(logit - max) / sum.
 pub(crate) fn probability(logits: &[f32], class: usize) -> f32 {
-    let max = logits
-        .iter()
-        .fold(f32::NEG_INFINITY, |max, &l| if l > max { l } else { max });
-    let exp = |l: f32, _: f32| crate::kernels::activation::exp(l - max);
-    exp(logits[class], 0.0) / lane_sum(logits, logits, exp)
+    let larger = |max, &logit| if logit > max { logit } else { max };
+    let max = logits.iter().fold(f32::NEG_INFINITY, larger);
+    exp(logits[class] - max) / lane_sum(logits, logits, |logit, _| exp(logit - max))
 }

@@ -11,6 +11,7 @@ use crate::image::MapSize;
 use crate::kernels::activation::sigmoid;
 use crate::kernels::{
     Assign, CosineWeights, Dispatch, Epilogue, Kernels, Matmul, Moments, Norm, Scatter, Weights,
+    divisor,
 };
 use crate::memory::cut;
 use crate::probe::{Clusterer, Probe};
@@ -158,7 +159,7 @@ fn centre_keys(
     for unit in centres.chunks_exact_mut(d) {
         let squares = crate::kernels::lane_sum(unit, unit, |a, b| a * b);
         let length = libm::sqrtf(squares);
-        let factor = 1.0 / if length > 1e-12 { length } else { 1e-12 };
+        let factor = 1.0 / divisor(length);
         unit.iter_mut().for_each(|v| *v *= factor);
     }
     let sign = if mixer.alpha < 0.0 { -1.0 } else { 1.0 };
@@ -313,8 +314,9 @@ fn assign_head(
 }
 
 /// Whether two cosines that differ by more than 4e-6 can have the same weight in f32 (SPEC 4: alpha near 0, or a sigmoid near
-/// saturation). The largest such difference is where the sigmoid is flattest: at the larger end of beta ± alpha, where its
-/// rounding error 2^-24 stands against the slope w (1 - w); t = beta + alpha cos itself is rounded by |t| 2^-24.
+/// saturation). Towards 1 the largest such difference is where the sigmoid is flattest: at the larger end of t = beta ± alpha,
+/// where its rounding error 2^-24 stands against the slope w (1 - w); t itself is rounded by |t| 2^-24. Towards 0 weights keep
+/// their relative accuracy until they are no normal numbers any more, below t = -87.
 fn ties_matter(alpha: f32, beta: f32) -> bool {
     const ULP: f32 = 6e-8;
     let end = beta + alpha.abs();
@@ -327,7 +329,7 @@ fn ties_matter(alpha: f32, beta: f32) -> bool {
     };
     let difference = (ULP * weight / slope + ULP * size) / alpha.abs();
     // NaN (0 / 0: alpha = 0, or a slope of 0) is a tie as well.
-    difference.is_nan() || difference >= 4e-6
+    difference.is_nan() || difference >= 4e-6 || beta - alpha.abs() < -87.0
 }
 
 /// SPEC 4.2 to the letter: the lowest index of the largest weight.

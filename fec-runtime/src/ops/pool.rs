@@ -2,13 +2,13 @@
 //!
 //! Keys of pixels are never made. conv_f enters through inner products alone, so that its triangular factor R (conv_f = Q R) and
 //! the bias in Q's coordinates q, with |rest of the bias|² = rho, serve as well: k·k' = (R x + q)·(R x' + q) + rho. A centre's key
-//! c, divided by its length, is carried back once: c·k_n = (Rᵀc)·x_n + (q·c + rho). Values are summed before they are projected.
+//! c is carried back once: c·k_n = (Rᵀc)·x_n + (q·c + rho), all of it divided by |c|. Values are summed before they are projected.
 
 use super::{Context, Region, Regions, TILE, norm, room};
 use crate::format::LANES;
 use crate::image::MapSize;
 use crate::kernels::{
-    Assign, Epilogue, Kernels, Locality, Matmul, Moments, Scatter, Weights, lane_sum,
+    Assign, Epilogue, Kernels, Locality, Matmul, Moments, Scatter, Weights, divisor, lane_sum,
 };
 use crate::memory::cut;
 use crate::model::Linear;
@@ -168,6 +168,8 @@ fn centres(
     let q = &pool.keys.bias[..d];
     let panels = &mut panels[..padded * c];
     s.shift.fill(f32::NEG_INFINITY);
+    s.centre_rows.fill(0.0);
+    s.centre_cols.fill(0.0);
     panels.fill(0.0);
     for start in (0..count).step_by(TILE) {
         let rows = TILE.min(count - start);
@@ -184,7 +186,7 @@ fn centres(
         );
         for (i, key) in keys.chunks_exact_mut(d).take(rows).enumerate() {
             let length = libm::sqrtf(lane_sum(key, key, |a, b| a * b) + pool.rest);
-            let factor = 1.0 / if length > 1e-12 { length } else { 1e-12 };
+            let factor = 1.0 / divisor(length);
             key.iter_mut().for_each(|v| *v *= factor);
             s.shift[start + i] = lane_sum(key, q, |a, b| a * b) + pool.rest * factor;
             s.centre_rows[start + i] = ((start + i) / cols) as f32 + 0.5;
@@ -291,7 +293,7 @@ fn norms(kernels: &Kernels, pool: &Pool<'_>, x: &[f32], tile: &mut [f32], out: &
     );
     for (key, out) in tile.chunks_exact(d).zip(out) {
         let length = libm::sqrtf(lane_sum(key, key, |a, b| a * b) + pool.rest);
-        *out = if length > 1e-12 { length } else { 1e-12 };
+        *out = divisor(length);
     }
 }
 
