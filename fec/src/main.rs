@@ -4,10 +4,11 @@ mod commands;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{Common, bench, classify, eval, inspect, map, sibling, trace, verify};
-use fec::output::{Format, Output};
+use fec::output::{Exit, Format, Output};
 
 /// Runs FEC, the vision network that shows how it sees: clusters instead of grid pooling.
 #[derive(Parser)]
@@ -50,7 +51,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Cli { common, command } = Cli::parse();
+    let Cli { common, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error).into(),
+    };
     let mut out = Output::new(if common.json {
         Format::Json
     } else {
@@ -69,4 +73,25 @@ fn main() -> ExitCode {
     };
     let exit = result.unwrap_or_else(|error| out.error(&error));
     exit.into()
+}
+
+/// Help and version as clap prints them; a mistake in the call as one line, like every other error.
+fn usage(error: &clap::Error) -> Exit {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Nobody is left to tell when the stream is closed.
+        let _ = error.print();
+        return if error.use_stderr() {
+            Exit::Usage
+        } else {
+            Exit::Ok
+        };
+    }
+    let text = error.render().to_string();
+    let said = text
+        .split("\n\n")
+        .take_while(|part| !part.starts_with("Usage:") && !part.starts_with("For more information"))
+        .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let line = said.collect::<Vec<_>>().join("; ");
+    Output::new(Format::Text).message(format_args!("{line}; --help lists all options"));
+    Exit::Usage
 }

@@ -19,8 +19,8 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How many classes to show
-    #[arg(long, value_name = "K", default_value_t = 5)]
-    top: usize,
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    top: u16,
     /// Size of the network's input in place of the model's: N or HEIGHTxWIDTH
     #[arg(long, value_name = "N|HxW", value_parser = parse_size)]
     size: Option<ImageSize>,
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
         let decode = started.elapsed();
         let read = |output: &fec_runtime::Output<'_>| {
             let logits = args.logits.then(|| output.logits().to_vec());
-            (ranked(output, &labels, args.top), logits)
+            (ranked(output, &labels, usize::from(args.top)), logits)
         };
         let ((top, logits), times) = classifier.classify(&photo, read)?;
         let ms = Times {

@@ -1,6 +1,7 @@
 //! `fec map`: how the network grouped a photo.
 
 use core::fmt::Write;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fec::classifier::Classifier;
@@ -96,22 +97,60 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
     }
     make_folder(&args.out)?;
     let mut exit = Exit::Ok;
+    let mut stems = BTreeSet::new();
     for path in &args.files {
-        match map(path, args, common, &file, &model) {
+        let stem = stem(path);
+        let mut written = Written::default();
+        let mapped = if stems.insert(stem.clone()) {
+            map(path, &stem, &mut written, args, common, &file, &model)
+        } else {
+            // Its files would replace those of another photo of this call.
+            Err(Error::Setting {
+                what: "the name of two photos",
+                found: format!("'{stem}'"),
+                expected: "names that differ before the extension, or a call with another --out for each",
+            })
+        };
+        match mapped {
             Ok(mapped) => {
                 out.json(&mapped)?;
                 out.text(text(&mapped, args.files.len() > 1))?;
             }
             // One bad photo does not keep the others from being mapped; the exit code tells.
-            Err(error @ Error::OutputClosed) => return Err(error),
-            Err(error) => exit = out.error(&error),
+            Err(error) => {
+                written.remove();
+                exit = out.error(&error);
+            }
         }
     }
     Ok(exit)
 }
 
+/// The files of one photo, in the order of writing.
+#[derive(Default)]
+struct Written(Vec<PathBuf>);
+
+impl Written {
+    fn write(&mut self, path: PathBuf, bytes: &[u8]) -> Result<String, Error> {
+        write_atomically(&path, bytes)?;
+        let name = path.display().to_string();
+        self.0.push(path);
+        Ok(name)
+    }
+
+    /// Where one file of a photo cannot be written, the others go: a page without its maps, or the reverse, is half a result.
+    fn remove(self) {
+        for path in self.0 {
+            // The error that led here is told; one more would not help.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 fn map(
     path: &Path,
+    stem: &str,
+    written: &mut Written,
     args: &Args,
     common: &Common,
     file: &ModelFile,
@@ -130,13 +169,12 @@ fn map(
     let groups = args.clusters.map(|k| maps.groups(usize::from(k)));
     let groups = groups.transpose()?;
 
-    let stem = stem(path);
     let target = |suffix: &str| args.out.join(format!("{stem}.{suffix}"));
     let Levels(first, last) = args.level;
     let mut levels = Vec::new();
     for (level, cells) in (first..=last).zip(&maps.levels[first - 1..]) {
         let base = target(&format!("level{level}"));
-        let pictures = draw(&photo, cells, args.style, &base)?;
+        let pictures = draw(&photo, cells, args.style, &base, written)?;
         let clusters = cells.distinct().len();
         levels.push(Drawn {
             level,
@@ -146,21 +184,21 @@ fn map(
     }
     let grouped = groups.as_ref().map(|groups| {
         let base = target(&format!("k{}", groups.k));
-        draw(&photo, &groups.patches, args.style, &base)
+        draw(&photo, &groups.patches, args.style, &base, written)
     });
-    let page_path = target("html");
+    let grouped = grouped.transpose()?;
     let html = page(path, &photo, &maps, groups.as_ref(), &top, file.name())?;
-    write_atomically(&page_path, html.as_bytes())?;
+    let page = written.write(target("html"), html.as_bytes())?;
     Ok(Mapped {
         file: path.display().to_string(),
         height: maps.size.height,
         width: maps.size.width,
         top,
         levels,
-        page: page_path.display().to_string(),
+        page,
         k: groups.as_ref().map(|groups| groups.k),
         inertia: groups.as_ref().map(|groups| groups.inertia),
-        groups: grouped.transpose()?,
+        groups: grouped,
     })
 }
 
@@ -174,22 +212,24 @@ fn top_classes(model: &Model<'_>, photo: &Photo, labels: &[String]) -> Result<Ve
 
 /// Writes `BASE.png`, the overlay, and `BASE.labels.png`, both at the photo's size. Labels are numbered in ascending order of the
 /// clusters that are not empty.
-fn draw(photo: &Photo, cells: &LabelMap, style: Style, base: &Path) -> Result<Pictures, Error> {
+fn draw(
+    photo: &Photo,
+    cells: &LabelMap,
+    style: Style,
+    base: &Path,
+    written: &mut Written,
+) -> Result<Pictures, Error> {
     let with = |suffix: &str| {
         let mut name = base.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     };
-    let (overlay_path, labels_path) = (with(".png"), with(".labels.png"));
-    let picture = overlay(photo, cells, style)?;
-    write_atomically(&overlay_path, &picture.to_png()?)?;
+    let overlay = overlay(photo, cells, style)?.to_png()?;
     let (compact, _) = cells.compact();
-    compact
-        .scaled(photo.height, photo.width)
-        .save_png(&labels_path)?;
+    let labels = compact.scaled(photo.height, photo.width).to_png()?;
     Ok(Pictures {
-        labels: labels_path.display().to_string(),
-        overlay: overlay_path.display().to_string(),
+        overlay: written.write(with(".png"), &overlay)?,
+        labels: written.write(with(".labels.png"), &labels)?,
     })
 }
 

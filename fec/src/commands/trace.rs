@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Photo, `-` for standard input, or `formula:N` for the formula image of that index
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// File for the tensors
+    /// File for the tensors; `-` is standard output
     #[arg(short, long, value_name = "OUT.safetensors")]
     out: PathBuf,
     /// Size of the network's input in place of the model's: N or HEIGHTxWIDTH
@@ -81,6 +81,10 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
         what: "trace",
         reason: error.to_string(),
     })?;
+    if args.out == Path::new("-") {
+        out.write(&bytes)?;
+        return Ok(Exit::Ok);
+    }
     write_atomically(&args.out, &bytes)?;
     let listed = trace.tensors.iter().map(|(name, tensor)| Listed {
         name: name.clone(),
@@ -93,9 +97,6 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
         width: plan.size().width,
         tensors: listed.collect(),
     };
-    if args.out == Path::new("-") {
-        return Ok(Exit::Ok);
-    }
     out.json(&report)?;
     out.text(format_args!(
         "{}: {} tensors at {}",
