@@ -106,15 +106,17 @@ fn fec_convert_is_started_with_its_arguments_and_exit_code() {
     assert!(missing.error(1).contains("none.pth"), "{missing}");
 }
 
-/// From a folder of its own, so that no fec-train that was built lies beside it.
+/// From a folder of its own, so that no fec-train that was built lies beside it. A link, not a copy: a file that was just written may
+/// still be open in a process that another test is starting, and then cannot be run.
 #[test]
 fn a_program_that_is_not_installed_is_named() {
-    let dir = folder();
+    let program = PathBuf::from(fec().get_program());
+    let beside = program.parent().expect("the folder of programs");
+    let dir = tempfile::tempdir_in(beside).expect("a folder");
     let alone = dir
         .path()
         .join(format!("fec{}", std::env::consts::EXE_SUFFIX));
-    let program = PathBuf::from(fec().get_program());
-    fs::copy(program, &alone).expect("a copy");
+    fs::hard_link(&program, &alone).expect("a link");
     let mut command = std::process::Command::new(&alone);
     let run = run(command
         .env("PATH", dir.path())
