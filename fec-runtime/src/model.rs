@@ -9,19 +9,13 @@ use crate::format::{
 use crate::image::ImageSize;
 use crate::kernels::{Panels, Weights};
 use crate::memory;
+use crate::ops::{Linear, NormLinear};
 use crate::plan::Plan;
 
 /// A packed model, used where its bytes lie.
 #[derive(Clone, Copy, Debug)]
 pub struct Model<'a> {
     file: File<'a>,
-}
-
-/// Weights and bias of a linear layer.
-#[derive(Clone, Copy)]
-pub(crate) struct Linear<'a> {
-    pub(crate) weights: Weights<'a>,
-    pub(crate) bias: &'a [f32],
 }
 
 impl<'a> Model<'a> {
@@ -86,6 +80,20 @@ impl<'a> Model<'a> {
         Linear {
             weights: self.matrix(place, weights),
             bias: self.vector(place, bias),
+        }
+    }
+
+    /// A layer that had a norm folded into it: the roles of its weights, bias and sums.
+    pub(crate) fn norm_linear(
+        &self,
+        place: Place,
+        [weights, bias, sums]: [Role; 3],
+    ) -> NormLinear<'a> {
+        let Linear { weights, bias } = self.linear(place, weights, bias);
+        NormLinear {
+            weights,
+            bias,
+            sums: self.vector(place, sums),
         }
     }
 

@@ -11,7 +11,6 @@ use crate::memory;
 use crate::model::Model;
 use crate::ops::head;
 use crate::plan::Plan;
-use crate::session::{map_range, norm_linear};
 
 /// The results of a run, read from the arena.
 #[derive(Clone, Copy, Debug)]
@@ -182,7 +181,7 @@ impl<'s> Output<'s> {
     /// The last stage's map, [N, C], before the norm.
     pub fn final_map(&self) -> &'s [f32] {
         let work = memory::floats(&self.arena[self.plan.work()]);
-        &work[map_range(self.plan, work.len(), STAGES - 1)]
+        &work[self.plan.map_range(STAGES - 1)]
     }
 
     /// Writes what each cluster of level 3 contributes to the logit of `class` (SPEC 6); the contributions add up to the logit.
@@ -199,8 +198,7 @@ impl<'s> Output<'s> {
                 given: contributions.len(),
             });
         }
-        let layer = norm_linear(
-            self.model,
+        let layer = self.model.norm_linear(
             Place::Network,
             [Role::HeadWeights, Role::HeadBias, Role::HeadSums],
         );

@@ -139,6 +139,17 @@ impl Plan {
         self.size.map(stage).elements() * self.config.stages[stage].dim
     }
 
+    /// Where a stage's map lies in the work area, in floats: at its start after an even number of pools, at its end after an odd one.
+    pub(crate) fn map_range(&self, stage: usize) -> Range<usize> {
+        let len = self.map_len(stage);
+        let start = if stage.is_multiple_of(2) {
+            0
+        } else {
+            self.work().len() / size_of::<f32>() - room(len)
+        };
+        start..start + len
+    }
+
     /// Sizes that the pool after `stage` depends on.
     pub(crate) fn pool_shape(&self, stage: usize) -> PoolShape {
         let (dim, next) = (

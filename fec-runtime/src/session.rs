@@ -9,7 +9,7 @@ use crate::image::{Image, MapSize};
 use crate::kernels::{Kernels, Moments};
 use crate::memory;
 use crate::model::Model;
-use crate::ops::mixer::{Mixer, NormLinear};
+use crate::ops::mixer::Mixer;
 use crate::ops::patch_embed::PatchEmbed;
 use crate::ops::pool::Pool;
 use crate::ops::{Context, head, mixer, mlp, norm, patch_embed, pool};
@@ -187,13 +187,8 @@ impl<'m, 'a> Session<'m, 'a> {
             block,
             config,
             map,
-            keys: norm_linear(
-                model,
-                place,
-                [Role::KeysWeights, Role::KeysBias, Role::KeysSums],
-            ),
-            values: norm_linear(
-                model,
+            keys: model.norm_linear(place, [Role::KeysWeights, Role::KeysBias, Role::KeysSums]),
+            values: model.norm_linear(
                 place,
                 [Role::ValuesWeights, Role::ValuesBias, Role::ValuesSums],
             ),
@@ -218,11 +213,7 @@ impl<'m, 'a> Session<'m, 'a> {
         let place = Place::Block { stage, block };
         let map = plan.map(stage);
         let layer = mlp::Mlp {
-            fc1: norm_linear(
-                model,
-                place,
-                [Role::Fc1Weights, Role::Fc1Bias, Role::Fc1Sums],
-            ),
+            fc1: model.norm_linear(place, [Role::Fc1Weights, Role::Fc1Bias, Role::Fc1Sums]),
             fc2: model.linear(place, Role::Fc2Weights, Role::Fc2Bias),
             tile: mlp::tile(stage, map),
         };
@@ -307,8 +298,7 @@ impl<'m, 'a> Session<'m, 'a> {
 
     fn head(&mut self, probe: &mut impl Probe) {
         let plan = &self.plan;
-        let layer = norm_linear(
-            self.model,
+        let layer = self.model.norm_linear(
             Place::Network,
             [Role::HeadWeights, Role::HeadBias, Role::HeadSums],
         );
@@ -332,34 +322,9 @@ impl<'m, 'a> Session<'m, 'a> {
     }
 }
 
-/// A layer that had a norm folded into it.
-pub(crate) fn norm_linear<'m>(
-    model: &Model<'m>,
-    place: Place,
-    [weights, bias, sums]: [Role; 3],
-) -> NormLinear<'m> {
-    let linear = model.linear(place, weights, bias);
-    NormLinear {
-        weights: linear.weights,
-        bias: linear.bias,
-        sums: model.vector(place, sums),
-    }
-}
-
-/// Where the map of a stage lies in a work area of `work` floats.
-pub(crate) fn map_range(plan: &Plan, work: usize, stage: usize) -> Range<usize> {
-    let len = plan.map_len(stage);
-    let start = if stage.is_multiple_of(2) {
-        0
-    } else {
-        work - crate::ops::room(len)
-    };
-    start..start + len
-}
-
 /// The map of a stage and the rest of the work area.
 fn split_map<'w>(plan: &Plan, work: &'w mut [f32], stage: usize) -> (&'w mut [f32], &'w mut [f32]) {
-    let Range { start, end } = map_range(plan, work.len(), stage);
+    let Range { start, end } = plan.map_range(stage);
     if start == 0 {
         let (map, rest) = work.split_at_mut(crate::ops::room(end));
         (&mut map[..end], rest)

@@ -3,10 +3,10 @@
 //! All three are linear given the image's statistics: logit = (W' mean(x) - mu s) rstd + b', and the same row by row divided by N is
 //! each position's exact contribution.
 
+use super::NormLinear;
 use crate::format::LANES;
 use crate::kernels::activation::exp;
 use crate::kernels::{Kernels, Matmul, Norm, Panels, lane_sum};
-use crate::ops::mixer::NormLinear;
 
 /// Writes the logits of the map `x` ([N, C]); `mean` holds C floats of scratch.
 pub(crate) fn run(

@@ -4,7 +4,7 @@
 //! members' raw values are summed (C wide) and projected once per centre, and
 //! x_n += b + sum over heads of w_n * (P_h R_h)[a_n], P_h R_h being made once per centre.
 
-use super::{Context, Region, Regions, TILE, room};
+use super::{Context, NormLinear, Region, Regions, TILE, room};
 use crate::config::Stage;
 use crate::format::LANES;
 use crate::image::MapSize;
@@ -28,24 +28,6 @@ pub(crate) struct Mixer<'a> {
     pub(crate) proj_bias: &'a [f32],
     pub(crate) alpha: f32,
     pub(crate) beta: f32,
-}
-
-/// A linear layer that had a norm folded into it.
-#[derive(Clone, Copy)]
-pub(crate) struct NormLinear<'a> {
-    pub(crate) weights: Weights<'a>,
-    pub(crate) bias: &'a [f32],
-    pub(crate) sums: &'a [f32],
-}
-
-impl<'a> NormLinear<'a> {
-    pub(crate) fn epilogue(&self, norm: Norm) -> Epilogue<'a> {
-        Epilogue::Norm {
-            bias: self.bias,
-            sums: self.sums,
-            norm,
-        }
-    }
 }
 
 /// Lengths of the scratch pieces, in floats, in the order of [`Scratch`].

@@ -1,11 +1,11 @@
 //! SPEC 5: norm2, fc1, GELU, fc2, layer scale and residual, [N, C] -> [N, C] in place. The hidden layer exists for one tile of rows.
 
+use super::Linear;
+use super::NormLinear;
 use super::{TILE, room};
 use crate::config::Stage;
 use crate::image::MapSize;
 use crate::kernels::{Epilogue, Kernels, Matmul, Moments};
-use crate::model::Linear;
-use crate::ops::mixer::NormLinear;
 
 /// Folded layers of an MLP.
 pub(crate) struct Mlp<'a> {

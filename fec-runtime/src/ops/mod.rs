@@ -1,6 +1,7 @@
 //! The steps of a run: slices in, slices out. Ops know neither files nor instruction sets, and allocate nothing.
 
 pub(crate) mod head;
+mod linear;
 pub(crate) mod mixer;
 pub(crate) mod mlp;
 pub(crate) mod norm;
@@ -8,6 +9,7 @@ pub(crate) mod patch_embed;
 pub(crate) mod pool;
 mod regions;
 
+pub(crate) use linear::{Linear, NormLinear};
 pub(crate) use regions::{Region, Regions};
 
 use crate::format::LANES;

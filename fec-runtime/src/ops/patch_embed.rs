@@ -3,12 +3,12 @@
 //! A position channel depends on row or column alone, so that its 16 weights act as 4 sums: K = 3 * 16 pixel values, then the
 //! positions of 4 rows, then of 4 columns. 8-bit values are normalised while they are gathered.
 
+use super::Linear;
 use super::TILE;
 use crate::config::PATCH;
 use crate::format::PATCH_INPUTS;
 use crate::image::Image;
 use crate::kernels::{Epilogue, Kernels, Matmul, Moments};
-use crate::model::Linear;
 
 /// Floats of scratch.
 pub(crate) const SCRATCH: usize = super::room(TILE * PATCH_INPUTS);
