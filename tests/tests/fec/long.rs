@@ -129,22 +129,42 @@ fn cifar10(dir: &TempDir) -> bool {
     true
 }
 
-/// The report over the 10,000 test images, which must be this good, in percent.
-fn check_accuracy(dir: &TempDir, model: &[&str], top1: f64, top5: f64) {
+/// Top-1 and top-5 in percent as models/README.md states them for that locality.
+fn stated(locality: &str) -> [f64; 2] {
+    let text = fs::read_to_string(workspace().join("models/README.md")).expect("models/README.md");
+    let row = text.lines().find_map(|line| {
+        let cells: Vec<&str> = line
+            .split('|')
+            .map(|cell| cell.trim_matches([' ', '*']))
+            .collect();
+        let percent = |at: usize| cells.get(at)?.strip_suffix(" %")?.parse().ok();
+        (cells.get(1)? == &locality).then_some([percent(2)?, percent(3)?])
+    });
+    row.unwrap_or_else(|| panic!("models/README.md has no accuracy of {locality}"))
+}
+
+/// Top-1 over the 10,000 test images, which with top-5 must be what the README states, in percent. Kernels that round otherwise may
+/// move a few images.
+fn check_accuracy(dir: &TempDir, model: &[&str], locality: &str) -> f64 {
     let report = fec_in(dir, &[&["--json", "eval", "cifar10"], model].concat())
         .expect(0)
         .json();
     notice(&format!(
-        "CIFAR-10 {model:?}: {}",
+        "CIFAR-10, locality {locality}: {}",
         without(report.clone(), "per_class")
     ));
     assert_eq!(
         (&report["images"], &report["skipped"]),
         (&10_000.into(), &0.into())
     );
-    let off = |key: &str, expected: f64| (report[key].as_f64().expect("a number") - expected).abs();
-    assert!(off("top1", top1) <= 0.10, "{report}");
-    assert!(off("top5", top5) <= 0.05, "{report}");
+    let [top1, top5] = ["top1", "top5"].map(|key| report[key].as_f64().expect("a number"));
+    let expected = stated(locality);
+    let off = (top1 - expected[0]).abs().max((top5 - expected[1]).abs());
+    assert!(
+        off < 0.045,
+        "{top1} % and {top5} %, stated are {expected:?}"
+    );
+    top1
 }
 
 #[test]
@@ -154,7 +174,8 @@ fn the_default_model_is_as_good_as_its_readme_says() {
     if !cifar10(&dir) {
         return;
     }
-    check_accuracy(&dir, &[], 84.81, 98.88);
+    let top1 = check_accuracy(&dir, &[], "0.02 (the default)");
+    assert!((top1 - 84.81).abs() <= 0.10, "{top1}");
     let mut pack = fec_convert();
     pack.current_dir(dir.path())
         .arg("pack")
@@ -174,5 +195,7 @@ fn the_default_model_is_as_good_as_its_readme_says() {
         "plain.fec",
     ]);
     run(&mut pack).expect(0);
-    check_accuracy(&dir, &["-m", "plain.fec"], 84.79, 98.88);
+    let top1 = check_accuracy(&dir, &["-m", "plain.fec"], "0 (as published)");
+    // PyTorch's, on images that PIL decoded.
+    assert!((top1 - 84.79).abs() <= 0.10, "{top1}");
 }
