@@ -4,11 +4,10 @@ mod commands;
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{Common, bench, classify, eval, inspect, map, sibling, trace, verify};
-use fec::output::{Exit, Format, Output};
+use fec::output::{Format, Output, usage};
 
 /// Runs FEC, the vision network that shows how it sees: clusters instead of grid pooling.
 #[derive(Parser)]
@@ -71,27 +70,5 @@ fn main() -> ExitCode {
         Command::Convert(args) => sibling::run("fec-convert", args),
         Command::Train(args) => sibling::run("fec-train", args),
     };
-    let exit = result.unwrap_or_else(|error| out.error(&error));
-    exit.into()
-}
-
-/// Help and version as clap prints them; a mistake in the call as one line, like every other error.
-fn usage(error: &clap::Error) -> Exit {
-    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // Nobody is left to tell when the stream is closed.
-        let _ = error.print();
-        return if error.use_stderr() {
-            Exit::Usage
-        } else {
-            Exit::Ok
-        };
-    }
-    let text = error.render().to_string();
-    let said = text
-        .split("\n\n")
-        .take_while(|part| !part.starts_with("Usage:") && !part.starts_with("For more information"))
-        .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
-    let line = said.collect::<Vec<_>>().join("; ");
-    Output::new(Format::Text).message(format_args!("{line}; --help lists all options"));
-    Exit::Usage
+    result.unwrap_or_else(|error| out.error(&error)).into()
 }

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::Instant;
 
+use clap::error::ErrorKind;
 use serde::Serialize;
 
 use crate::error::{Error, Plain};
@@ -99,12 +100,22 @@ impl Output {
         self.colour
     }
 
-    /// A line of text, where text is asked for; nothing under `--json`.
-    pub fn text(&mut self, line: impl core::fmt::Display) -> Result<(), Error> {
-        match self.format {
-            Format::Text => self.write(format!("{line}\n").as_bytes()),
-            Format::Json => Ok(()),
+    /// Lines of text, where text is asked for; nothing under `--json`. Control characters are replaced.
+    pub fn text(&mut self, lines: impl core::fmt::Display) -> Result<(), Error> {
+        if self.format == Format::Json {
+            return Ok(());
         }
+        // Names of files and labels are other people's: they must not drive the terminal.
+        let plain = |c: char| {
+            if c.is_control() && c != '\n' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        };
+        let mut text: String = lines.to_string().chars().map(plain).collect();
+        text.push('\n');
+        self.write(text.as_bytes())
     }
 
     /// An object as one line of JSON, under `--json`; nothing else. Keys come in the order of the struct's fields.
@@ -257,7 +268,7 @@ pub fn write_atomically(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Erro
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => Error::Missing {
+        io::ErrorKind::NotFound if !folder.exists() => Error::Missing {
             path: folder.into(),
         },
         _ => fail(e),
@@ -265,6 +276,27 @@ pub fn write_atomically(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Erro
     file.write_all(bytes).map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
+}
+
+/// Ends a call that clap did not take: help and version as clap prints them, a mistake as one line, like every other error.
+pub fn usage(error: &clap::Error) -> Exit {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Nobody is left to tell when the stream is closed.
+        let _ = error.print();
+        return if error.use_stderr() {
+            Exit::Usage
+        } else {
+            Exit::Ok
+        };
+    }
+    let text = error.render().to_string();
+    let said = text
+        .split("\n\n")
+        .take_while(|part| !part.starts_with("Usage:") && !part.starts_with("For more information"))
+        .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let line = said.collect::<Vec<_>>().join("; ");
+    Output::new(Format::Text).message(format_args!("{line}; --help lists all options"));
+    Exit::Usage
 }
 
 /// Makes a folder and those above it, where they are not there.

@@ -95,7 +95,6 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
     if let Some(size) = args.size {
         model.plan(size)?;
     }
-    make_folder(&args.out)?;
     let mut exit = Exit::Ok;
     let mut stems = BTreeSet::new();
     for path in &args.files {
@@ -169,6 +168,7 @@ fn map(
     let groups = args.clusters.map(|k| maps.groups(usize::from(k)));
     let groups = groups.transpose()?;
 
+    make_folder(&args.out)?;
     let target = |suffix: &str| args.out.join(format!("{stem}.{suffix}"));
     let Levels(first, last) = args.level;
     let mut levels = Vec::new();
