@@ -9,6 +9,9 @@ use fec_runtime::format::WriteError;
 use crate::recognise::Refused;
 
 mod command;
+mod graph;
+
+pub use graph::GraphFault;
 
 /// What to do about bytes that went missing or changed.
 const AGAIN: &str = "copy or download the file again";
@@ -187,6 +190,8 @@ pub enum Error {
     InputSize(fec_runtime::Error),
     /// The reference network did not run.
     Reference(fec_runtime::reference::Refused),
+    /// An ONNX graph that cannot be compared with, or that differs.
+    Graph(GraphFault),
     /// Images, results and output files.
     Host(fec::Error),
     /// A layer named with `--keep` that the network does not have.
@@ -215,6 +220,11 @@ pub enum Error {
     },
     /// An option that formula weights do not have.
     FormulaOption {
+        /// The option.
+        option: &'static str,
+    },
+    /// An option that an ONNX graph does not have.
+    GraphOption {
         /// The option.
         option: &'static str,
     },
@@ -404,6 +414,12 @@ impl Error {
             ),
             _ => self.fmt_command(f),
         }
+    }
+}
+
+impl From<GraphFault> for Error {
+    fn from(fault: GraphFault) -> Self {
+        Self::Graph(fault)
     }
 }
 

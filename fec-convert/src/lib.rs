@@ -2,6 +2,8 @@
 
 pub mod error;
 pub mod fold;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod pack;
 pub mod read;
 pub mod recognise;

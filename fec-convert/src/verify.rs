@@ -276,7 +276,7 @@ fn output_values(output: &Output<'_>) -> Vec<f32> {
 }
 
 /// Infinite for NaN and for lists of different lengths, which `f32::max` and `zip` would hide.
-fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
+pub(crate) fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
     if found.len() != expected.len() {
         return f32::INFINITY;
     }
@@ -291,7 +291,7 @@ fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 /// The first of the largest.
-fn best(logits: &[f32]) -> usize {
+pub(crate) fn best(logits: &[f32]) -> usize {
     let mut best = 0;
     for (i, logit) in logits.iter().enumerate() {
         if logits.get(best).is_some_and(|most| logit > most) {

@@ -12,6 +12,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "convert/onnx.rs"]
+mod onnx;
 #[path = "convert/usage.rs"]
 mod usage;
 #[path = "convert/verify.rs"]
@@ -315,7 +317,7 @@ fn an_onnx_model_is_refused_with_what_to_give_instead() {
     let run = pack(&dir, Path::new("a.onnx"), "out.fec", &[]);
     let line = run.error(1);
     assert!(
-        line.contains("ONNX") && line.contains("not read yet"),
+        line.contains("ONNX") && line.contains("not read as weights yet"),
         "{line}"
     );
     assert!(line.contains("PyTorch checkpoint"), "{line}");

@@ -12,7 +12,7 @@ use clap::Subcommand;
 use fec::output::{Exit, Output};
 use fec_convert::Error;
 use fec_convert::fold::{Tensors, formula_tensors};
-use fec_convert::read::{Checkpoint, MAX_FILE_LEN, ReadOptions, read, read_bytes};
+use fec_convert::read::{Checkpoint, MAX_FILE_LEN, ReadOptions, read_bytes};
 use fec_convert::recognise::Recognised;
 use fec_runtime::ImageSize;
 use fec_runtime::config::{Config, PRESETS};
@@ -26,7 +26,7 @@ const FORMULA: &str = "formula:";
 pub(crate) enum Command {
     /// Pack a checkpoint into a .fec file
     Pack(pack::Args),
-    /// Compare a .fec file with the checkpoint it was packed from
+    /// Compare a .fec file with the checkpoint it was packed from, or with an ONNX graph of it
     Verify(verify::Args),
 }
 
@@ -57,11 +57,12 @@ pub(crate) fn exit_of(error: &Error) -> Exit {
 
 /// Reads a checkpoint; `-` is standard input.
 fn read_checkpoint(path: &Path, ema: bool) -> Result<Checkpoint, Error> {
-    let options = ReadOptions { ema };
-    if path != Path::new("-") {
-        return read(path, &options);
-    }
-    read_bytes(&read_file(path, MAX_FILE_LEN)?, &options).map_err(|cause| in_file(path, cause))
+    checkpoint(path, &read_file(path, MAX_FILE_LEN)?, ema)
+}
+
+/// The checkpoint of these bytes, which `path` held.
+fn checkpoint(path: &Path, bytes: &[u8], ema: bool) -> Result<Checkpoint, Error> {
+    read_bytes(bytes, &ReadOptions { ema }).map_err(|cause| in_file(path, cause))
 }
 
 /// The network of `formula:PRESET`; `None` for anything else. Options that only a checkpoint has are refused.
@@ -93,13 +94,17 @@ fn read_file(path: &Path, max: u64) -> Result<Vec<u8>, Error> {
     let result = if path == Path::new("-") {
         io::stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {
-        File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        // Asked before reading, so that nothing of that size enters memory; a pipe has no length and is cut below.
+        File::open(path).and_then(|file| match file.metadata()?.len() {
+            len if len > max => Ok(usize::MAX),
+            _ => file.take(limit).read_to_end(&mut bytes),
+        })
     };
-    result.map_err(|source| Error::Unreadable {
+    let len = result.map_err(|source| Error::Unreadable {
         path: shown(path),
         source,
     })?;
-    if bytes.len() as u64 > max {
+    if len as u64 > max {
         return Err(in_file(path, Error::TooLarge { max }));
     }
     Ok(bytes)

@@ -1,4 +1,8 @@
-//! `fec-convert verify`: a .fec file in the engine against its checkpoint in the reference network, image by image.
+//! `fec-convert verify`: a .fec file in the engine against its checkpoint in the reference network, or against an ONNX graph, image by
+//! image.
+
+#[cfg(feature = "onnx")]
+mod graph;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,9 +11,11 @@ use clap::ValueHint;
 use fec::output::{Exit, Output};
 use fec::{Orientation, Photo, preprocess};
 use fec_convert::Error;
+#[cfg(not(feature = "onnx"))]
+use fec_convert::error::GraphFault;
 use fec_convert::fold::Tensors;
-use fec_convert::read::MAX_FILE_LEN;
-use fec_convert::recognise::recognise;
+use fec_convert::read::{MAX_FILE_LEN, is_onnx};
+use fec_convert::recognise::{Recognised, recognise};
 use fec_convert::verify::{
     Agreement, Comparison, Tolerance, Verifier, arch_settings, first_difference, formula_image,
 };
@@ -17,7 +23,7 @@ use fec_runtime::format::Preprocessing;
 use fec_runtime::{AlignedBytes, Image, Model};
 use serde::Serialize;
 
-use super::{formula_network, in_file, parse_arch, parse_number, read_checkpoint, read_file};
+use super::{checkpoint, formula_network, in_file, parse_arch, parse_number, read_file};
 
 /// Formula images that stand in when there is no folder.
 const FORMULA_IMAGES: usize = 5;
@@ -34,8 +40,8 @@ pub(crate) struct Args {
     /// Packed model
     #[arg(value_name = "IN.fec", value_hint = ValueHint::FilePath)]
     model: PathBuf,
-    /// Checkpoint it was packed from, `-` for standard input, or formula:PRESET
-    #[arg(long, value_name = "CHECKPOINT", value_hint = ValueHint::FilePath)]
+    /// Checkpoint it was packed from, an ONNX graph of the same network, `-` for standard input, or formula:PRESET
+    #[arg(long, value_name = "CHECKPOINT|ONNX", value_hint = ValueHint::FilePath)]
     against: PathBuf,
     /// Folder of images, searched with all folders inside it [default: five formula images]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -49,7 +55,8 @@ pub(crate) struct Args {
     /// Compare with the averaged weights (state_dict_ema, model_ema)
     #[arg(long)]
     ema: bool,
-    /// Largest difference of a logit or feature with equal assignments [default: 1e-4, or 0.02 where weights are f16]
+    /// Largest difference of a logit or feature with equal assignments [default: 1e-4, or 0.02 where weights are f16]; with an ONNX
+    /// graph, whose assignments cannot be held equal, of a logit [default: 1e-3, or 0.05]
     #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = parse_tolerance)]
     tolerance: Option<f32>,
     /// Report as one JSON object
@@ -111,17 +118,28 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<Exit, Error> {
     let bytes = AlignedBytes::copy_of(&read_file(&args.model, MAX_FILE_LEN)?);
     let in_model = |cause| in_file(&args.model, Error::Model(cause));
     let model = Model::from_bytes(bytes.as_bytes()).map_err(in_model)?;
-    let tensors = read_tensors(args, &model)?;
-    let mut verifier = Verifier::new(&model, &tensors)?;
-    let skipped = match &images {
-        Some(images) => compare_photos(&mut verifier, &model.preprocessing(), images, out)?,
-        None => compare_formula_images(&mut verifier, &model, out)?,
+    let tensors = match formula_network(&args.against, args.arch.as_deref(), args.ema) {
+        Some(network) => tensors_of(args, &model, network?)?,
+        None => {
+            let against = read_file(&args.against, MAX_FILE_LEN)?;
+            if is_onnx(&against) {
+                #[cfg(feature = "onnx")]
+                return graph::run(args, &model, &against, images.as_deref(), out);
+                #[cfg(not(feature = "onnx"))]
+                return Err(in_file(&args.against, GraphFault::LeftOut.into()));
+            }
+            read_tensors(args, &model, &against)?
+        }
     };
+    let mut verifier = Verifier::new(&model, &tensors)?;
+    let skipped = for_each_image(
+        images.as_deref(),
+        &model.preprocessing(),
+        out,
+        &mut |_, image, normalised| verifier.compare(image, normalised),
+    )?;
     let comparison = verifier.comparison();
-    if comparison.images == 0 {
-        let folder = args.images.as_deref().unwrap_or(Path::new("."));
-        return Err(in_file(folder, Error::NoImages));
-    }
+    some_image(args, comparison.images)?;
     let mut tolerance = Tolerance::of(&model);
     if let Some(difference) = args.tolerance {
         tolerance.difference = difference;
@@ -140,43 +158,58 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// The checkpoint's tensors, if they are those of the model's network.
-fn read_tensors(args: &Args, model: &Model<'_>) -> Result<Tensors, Error> {
-    let in_checkpoint = |cause| in_file(&args.against, cause);
-    let formula = formula_network(&args.against, args.arch.as_deref(), args.ema);
-    let network = match formula {
-        Some(network) => network?,
-        None => {
-            let checkpoint = read_checkpoint(&args.against, args.ema)?;
-            let arch = match &args.arch {
-                Some(arch) => arch.clone(),
-                None => arch_settings(model.config()),
-            };
-            recognise(&checkpoint, Some(&arch))
-                .map_err(|cause| in_checkpoint(Error::Network(cause)))?
-        }
+/// The tensors of a checkpoint's bytes, if they are those of the model's network.
+fn read_tensors(args: &Args, model: &Model<'_>, bytes: &[u8]) -> Result<Tensors, Error> {
+    let checkpoint = checkpoint(&args.against, bytes, args.ema)?;
+    let arch = match &args.arch {
+        Some(arch) => arch.clone(),
+        None => arch_settings(model.config()),
     };
+    let network = recognise(&checkpoint, Some(&arch))
+        .map_err(|cause| in_file(&args.against, Error::Network(cause)))?;
+    tensors_of(args, model, network)
+}
+
+/// A network's tensors, if it is the model's network.
+fn tensors_of(args: &Args, model: &Model<'_>, network: Recognised) -> Result<Tensors, Error> {
     match first_difference(&network.config, model.config()) {
-        Some(difference) => Err(in_checkpoint(difference)),
+        Some(difference) => Err(in_file(&args.against, difference)),
         None => Ok(network.tensors),
     }
 }
 
-/// Compares on photos, brought to the model's size as the file says; gives the number of those that could not be read.
-fn compare_photos(
-    verifier: &mut Verifier<'_>,
+/// A comparison on one image: its name, as the engine takes it, and normalised, [3, H, W].
+type Compare<'a> = dyn FnMut(&str, &Image<'_>, &[f32]) -> Result<(), Error> + 'a;
+
+/// Compares on photos, brought to the model's size as the file says, or on formula images where there is no folder of them; gives the
+/// number of photos that could not be read.
+fn for_each_image(
+    photos: Option<&[PathBuf]>,
     preprocessing: &Preprocessing,
-    images: &[PathBuf],
     out: &mut Output,
+    compare: &mut Compare<'_>,
 ) -> Result<usize, Error> {
+    let size = preprocessing.size;
+    let Some(photos) = photos else {
+        let mut progress = out.progress("images", FORMULA_IMAGES as u64);
+        for index in 0..FORMULA_IMAGES {
+            let name = format!("formula image {index}");
+            let normalised = formula_image(size, index);
+            compare(&name, &Image::formula(size, index), &normalised)?;
+            progress.advance(out, 1);
+        }
+        progress.finish();
+        return Ok(0);
+    };
     let mut skipped = 0;
-    let mut progress = out.progress("images", images.len() as u64);
-    for path in images {
+    let mut progress = out.progress("images", photos.len() as u64);
+    for path in photos {
         match Photo::open(path, Orientation::Apply) {
             Ok(photo) => {
                 let photo = preprocess::apply(preprocessing, &photo);
-                let image = Image::rgb8(&photo.pixels, preprocessing.size).map_err(Error::Model)?;
-                verifier.compare(&image, &normalised(preprocessing, &photo))?;
+                let image = Image::rgb8(&photo.pixels, size).map_err(Error::Model)?;
+                let name = path.display().to_string();
+                compare(&name, &image, &normalised(preprocessing, &photo))?;
             }
             Err(error) => {
                 skipped += 1;
@@ -189,19 +222,13 @@ fn compare_photos(
     Ok(skipped)
 }
 
-fn compare_formula_images(
-    verifier: &mut Verifier<'_>,
-    model: &Model<'_>,
-    out: &mut Output,
-) -> Result<usize, Error> {
-    let size = model.preprocessing().size;
-    let mut progress = out.progress("images", FORMULA_IMAGES as u64);
-    for index in 0..FORMULA_IMAGES {
-        verifier.compare(&Image::formula(size, index), &formula_image(size, index))?;
-        progress.advance(out, 1);
+/// A comparison on no image shows nothing.
+fn some_image(args: &Args, images: usize) -> Result<(), Error> {
+    if images > 0 {
+        return Ok(());
     }
-    progress.finish();
-    Ok(0)
+    let folder = args.images.as_deref().unwrap_or(Path::new("."));
+    Err(in_file(folder, Error::NoImages))
 }
 
 /// [3, H, W] as PyTorch has it: (v / 255 - mean) / std.

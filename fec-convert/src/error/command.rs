@@ -15,6 +15,7 @@ impl Error {
             Self::Model(cause) => fmt::Display::fmt(cause, f),
             Self::InputSize(cause) => write!(f, "--input-size: {cause}"),
             Self::Reference(cause) => fmt::Display::fmt(cause, f),
+            Self::Graph(cause) => fmt::Display::fmt(cause, f),
             Self::Host(cause) => fmt::Display::fmt(cause, f),
             Self::UnknownLayer { given, nearest } => write!(
                 f,
@@ -42,6 +43,10 @@ impl Error {
             Self::FormulaOption { option } => write!(
                 f,
                 "{option} does not go with formula weights, whose preset says everything: leave it out"
+            ),
+            Self::GraphOption { option } => write!(
+                f,
+                "{option} does not go with an ONNX graph, which says everything itself: leave it out"
             ),
             Self::OtherNetwork {
                 what,

@@ -130,6 +130,11 @@ impl Checkpoint {
     }
 }
 
+/// Whether a file begins as an ONNX model does, which no checkpoint does.
+pub fn is_onnx(bytes: &[u8]) -> bool {
+    sniff::is_onnx(bytes)
+}
+
 /// Reads the checkpoint in the file `path`.
 ///
 /// # Errors

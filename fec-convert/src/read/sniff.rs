@@ -87,15 +87,17 @@ fn other_binary(bytes: &[u8]) -> Option<&'static str> {
             "a tar archive (torch.save before 0.1.10, or a folder packed by hand); unpack it, or load it in PyTorch and save it again",
         );
     }
-    // An ONNX model is a protobuf message: field 1 is its version as a small number, then comes another field of ModelProto.
-    let [0x08, version, field, ..] = *bytes else {
-        return None;
-    };
-    let is_onnx = (1..=32).contains(&version)
-        && matches!(field, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42);
-    is_onnx.then_some(
-        "an ONNX model, which is not read yet; pack the PyTorch checkpoint it was exported from",
+    is_onnx(bytes).then_some(
+        "an ONNX model, which is not read as weights yet; pack the PyTorch checkpoint it was exported from",
     )
+}
+
+/// An ONNX model is a protobuf message: field 1 is its version as a small number, then comes another field of ModelProto.
+pub(crate) fn is_onnx(bytes: &[u8]) -> bool {
+    let [0x08, version, field, ..] = *bytes else {
+        return false;
+    };
+    (1..=32).contains(&version) && matches!(field, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42)
 }
 
 fn text(bytes: &[u8]) -> Option<&'static str> {

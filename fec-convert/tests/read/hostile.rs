@@ -36,7 +36,7 @@ fn other_files_are_named_for_what_they_are() {
         ),
         (
             b"\x08\x08\x12\x07pytorch",
-            "not a checkpoint, but an ONNX model, which is not read yet; pack the PyTorch checkpoint it was exported from",
+            "not a checkpoint, but an ONNX model, which is not read as weights yet; pack the PyTorch checkpoint it was exported from",
         ),
         (
             b"\x93NUMPY\x01\x00",

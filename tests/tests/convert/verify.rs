@@ -154,9 +154,6 @@ fn another_network_is_refused_by_its_first_number() {
     assert!(run.error(1).contains("another network"), "{run}");
     let run = verify(&dir, "packed.fec", &fixture("whole_module.pth"), &[]);
     assert!(run.error(1).contains("whole module"), "{run}");
-    fs::write(dir.path().join("a.onnx"), b"\x08\x0a\x12\x07pytorch").expect("written");
-    let run = verify(&dir, "packed.fec", Path::new("a.onnx"), &[]);
-    assert!(run.error(1).contains("not read yet"), "{run}");
 }
 
 #[test]
