@@ -56,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long)]
     ema: bool,
     /// Largest difference of a logit or feature with equal assignments [default: 1e-4, or 0.02 where weights are f16]; with an ONNX
-    /// graph, whose assignments cannot be held equal, of a logit [default: 1e-3, or 0.05]
+    /// graph, whose assignments cannot be held equal, of a logit [default: 1e-3, or 0.1]
     #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = parse_tolerance)]
     tolerance: Option<f32>,
     /// Report as one JSON object
