@@ -1,8 +1,6 @@
 //! SPEC 5: norm2, fc1, GELU, fc2, layer scale and residual, [N, C] -> [N, C] in place. The hidden layer exists for one tile of rows.
 
-use super::Linear;
-use super::NormLinear;
-use super::{TILE, room};
+use super::{Linear, NormLinear, TILE, room};
 use crate::config::Stage;
 use crate::image::MapSize;
 use crate::kernels::{Epilogue, Kernels, Matmul, Moments};

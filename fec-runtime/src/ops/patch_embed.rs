@@ -3,8 +3,7 @@
 //! A position channel depends on row or column alone, so that its 16 weights act as 4 sums: K = 3 * 16 pixel values, then the
 //! positions of 4 rows, then of 4 columns. 8-bit values are normalised while they are gathered.
 
-use super::Linear;
-use super::TILE;
+use super::{Linear, TILE};
 use crate::config::PATCH;
 use crate::format::PATCH_INPUTS;
 use crate::image::Image;

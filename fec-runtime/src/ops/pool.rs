@@ -4,8 +4,7 @@
 //! the bias in Q's coordinates q, with |rest of the bias|² = rho, serve as well: k·k' = (R x + q)·(R x' + q) + rho. A centre's key
 //! c is carried back once: c·k_n = (Rᵀc)·x_n + (q·c + rho), all of it divided by |c|. Values are summed before they are projected.
 
-use super::Linear;
-use super::{Context, Region, Regions, TILE, norm, room};
+use super::{Context, Linear, Region, Regions, TILE, norm, room};
 use crate::format::LANES;
 use crate::image::MapSize;
 use crate::kernels::{
