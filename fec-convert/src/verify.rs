@@ -7,6 +7,7 @@
 
 use fec_runtime::config::{Config, POOLS, STAGES};
 use fec_runtime::format::DType;
+use fec_runtime::formula::image_value;
 use fec_runtime::reference::{Clustering, Network, Trace};
 use fec_runtime::{AlignedBytes, Clusterer, Image, Model, Output, Plan, Probe, Session};
 
@@ -247,22 +248,11 @@ pub fn arch_settings(config: &Config) -> String {
     )
 }
 
-/// The formula image of SPEC 11 (kind "waves"), [3, H, W], for the reference; the engine has it as [`Image::formula`].
+/// The formula image of SPEC 11, [3, H, W], for the reference; the engine has it as [`Image::formula`].
 pub fn formula_image(size: fec_runtime::ImageSize, index: usize) -> Vec<f32> {
-    let (h, w) = (size.height, size.width);
-    let tri = |t: usize, q: usize| (t % (2 * q)).abs_diff(q);
-    let mut image = Vec::with_capacity(3 * h * w);
-    for c in 0..3 {
-        for y in 0..h {
-            for x in 0..w {
-                let a = 2 * tri(x * (3 + c) + y * (2 + index) + 17 * c, 97);
-                let b = 3 * tri(x * y / 16 + 31 * c + 7 * index, 61);
-                let s = 60 * ((5 * x / w + 4 * y / h + c + index) % 3);
-                image.push(((a + b + s) % 512) as f32 / 128.0 - 2.0);
-            }
-        }
-    }
-    image
+    let rows = (0..3).flat_map(|c| (0..size.height).map(move |y| (c, y)));
+    rows.flat_map(|(c, y)| (0..size.width).map(move |x| image_value(size, c, y, x, index)))
+        .collect()
 }
 
 fn trace_values(trace: &Trace) -> Vec<f32> {

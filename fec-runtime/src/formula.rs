@@ -61,7 +61,7 @@ impl Write for NameHash {
 }
 
 /// The formula image (kind "waves") at channel c, row y, column x: about -2 to 2.
-pub(crate) fn image_value(size: ImageSize, c: usize, y: usize, x: usize, index: usize) -> f32 {
+pub fn image_value(size: ImageSize, c: usize, y: usize, x: usize, index: usize) -> f32 {
     // The formula has this period in the index (lcm of 2 * 97, 2 * 61 and 3): no index overflows.
     let index = index % 35_502;
     let triangle = |t: usize, q: usize| (t % (2 * q)).abs_diff(q);
