@@ -69,17 +69,20 @@ pub fn pack(
         },
         provenance: &options.provenance,
     };
-    let values = |tensor: &PackedTensor| {
-        let dtype = options.dtype(tensor);
+    // The file is written twice, since its self-test runs on it; the weights are folded once.
+    let mut folded = Vec::new();
+    let draft = write_file(&contents, |tensor| {
         // Sums are those of the matrix as it is stored: they go by their layer's type, and are stored as f32.
-        (
-            dtype,
-            folder.packed(tensor, options.layer_dtype(&tensor.id.to_string())),
-        )
-    };
-    let draft = AlignedBytes::copy_of(&write_file(&contents, values)?);
+        let values = folder.packed(tensor, options.layer_dtype(&tensor.id.to_string()));
+        folded.push(values.clone());
+        (options.dtype(tensor), values)
+    })?;
+    let draft = AlignedBytes::copy_of(&draft);
     contents.self_test = run_self_test(draft.as_bytes()).map_err(WriteError::Contents)?;
-    write_file(&contents, values)
+    let mut folded = folded.into_iter();
+    write_file(&contents, |tensor| {
+        (options.dtype(tensor), folded.next().unwrap_or_default())
+    })
 }
 
 fn run_self_test(file: &[u8]) -> Result<SelfTest, fec_runtime::Error> {

@@ -181,6 +181,8 @@ impl<'m, 'a> Session<'m, 'a> {
         let place = Place::Block { stage, block };
         let (config, map) = (plan.config.stages[stage], plan.map(stage));
         let similarity = model.vector(place, Role::Similarity);
+        let scalar = |i: usize| similarity.get(i).copied().unwrap_or(0.0);
+        let (alpha, beta) = (scalar(0), scalar(1));
         let proj = model.linear(place, Role::ProjWeights, Role::ProjBias);
         let layer = Mixer {
             stage,
@@ -194,8 +196,9 @@ impl<'m, 'a> Session<'m, 'a> {
             ),
             proj: proj.weights,
             proj_bias: proj.bias,
-            alpha: similarity.first().copied().unwrap_or(0.0),
-            beta: similarity.get(1).copied().unwrap_or(0.0),
+            alpha,
+            beta,
+            ties: mixer::ties_matter(alpha, beta),
         };
         let (head, work) = self.arena.split_at_mut(plan.work().start);
         let (x, scratch) = split_map(plan, memory::floats_mut(work), stage);
@@ -242,7 +245,8 @@ impl<'m, 'a> Session<'m, 'a> {
         let (head, work) = self.arena.split_at_mut(plan.work().start);
         let (x, _) = split_map(plan, memory::floats_mut(work), stage);
         let out = memory::floats_mut(&mut head[plan.result(stage)]);
-        norm::apply(x, self.moments.norm(), gain, bias, channels, out);
+        out.copy_from_slice(x);
+        norm::apply(out, self.moments.norm(), gain, bias, channels);
         probe.end(Step::Feature { stage }, out, map, channels);
     }
 

@@ -110,7 +110,8 @@ fn name_of(folder: &Path) -> String {
         .map_or_else(String::new, |n| n.to_string_lossy().into_owned())
 }
 
-fn is_image(path: &Path) -> bool {
+/// Whether a file's extension is one of those that are read as images; folders are none.
+pub fn is_image(path: &Path) -> bool {
     path.extension()
         .map(|e| e.to_string_lossy().to_lowercase())
         .is_some_and(|e| EXTENSIONS.contains(&e.as_str()))

@@ -7,6 +7,7 @@
 //! A model that is not square takes timm's other branch (`ResizeKeepRatio`): the photo is scaled so that both sides cover
 //! `floor(side / crop_ratio)`, each rounded to the nearest integer, half to even.
 
+use fec_runtime::ImageSize;
 pub use fec_runtime::format::{Interpolation, Preprocessing};
 
 use crate::error::Error;
@@ -36,6 +37,18 @@ pub fn interpolation(name: &str) -> Result<Interpolation, Error> {
         found: name.into(),
         known: &INTERPOLATIONS,
     })
+}
+
+/// A size as options give it: one side, or `HEIGHTxWIDTH`.
+///
+/// # Errors
+/// Says what was expected.
+pub fn parse_size(text: &str) -> Result<ImageSize, String> {
+    let (height, width) = text.split_once(['x', 'X']).unwrap_or((text, text));
+    match (height.parse(), width.parse()) {
+        (Ok(height), Ok(width)) => Ok(ImageSize { height, width }),
+        _ => Err("expected a side in pixels, or HEIGHTxWIDTH, as in 224 or 192x256".to_string()),
+    }
 }
 
 /// Refuses settings that no photo could be brought to.
@@ -144,11 +157,28 @@ fn crop(len: usize, wanted: usize) -> Part {
 mod tests {
     use super::*;
     use crate::image::Orientation;
-    use fec_runtime::ImageSize;
     use std::path::Path;
 
     /// Most values that may differ from PIL's, by one level; none do today.
     const DIFFERENT_ALLOWED: f64 = 0.001;
+
+    #[test]
+    fn sizes_are_a_side_or_height_and_width() {
+        let size = |height, width| Ok(ImageSize { height, width });
+        assert_eq!(parse_size("224"), size(224, 224));
+        assert_eq!(parse_size("192x256"), size(192, 256));
+        for text in [
+            "",
+            "x",
+            "224x",
+            "-1",
+            "224x224x3",
+            "2.5",
+            "99999999999999999999",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn golden_images_equal_those_of_pil() {

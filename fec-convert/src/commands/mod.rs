@@ -4,17 +4,16 @@ mod pack;
 mod report;
 mod verify;
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Subcommand;
 use fec::output::{Exit, Output};
+pub(crate) use fec::preprocess::parse_size;
 use fec_convert::Error;
 use fec_convert::fold::{Tensors, formula_tensors};
-use fec_convert::read::{Checkpoint, MAX_FILE_LEN, ReadOptions, read_bytes};
+pub(crate) use fec_convert::read::read_file;
+use fec_convert::read::{Checkpoint, ReadOptions, in_file, read_bytes};
 use fec_convert::recognise::Recognised;
-use fec_runtime::ImageSize;
 use fec_runtime::config::{Config, PRESETS};
 use sha2::{Digest, Sha256};
 
@@ -57,7 +56,7 @@ pub(crate) fn exit_of(error: &Error) -> Exit {
 
 /// Reads a checkpoint; `-` is standard input.
 fn read_checkpoint(path: &Path, ema: bool) -> Result<Checkpoint, Error> {
-    checkpoint(path, &read_file(path, MAX_FILE_LEN)?, ema)
+    fec_convert::read::read(path, &ReadOptions { ema })
 }
 
 /// The checkpoint of these bytes, which `path` held.
@@ -85,45 +84,6 @@ fn formula_network(
     Some(network.ok_or_else(|| Error::UnknownFormula {
         given: preset.to_string(),
     }))
-}
-
-/// The bytes of a file of at most `max` bytes; `-` is standard input.
-fn read_file(path: &Path, max: u64) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    let limit = max.saturating_add(1);
-    let result = if path == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_end(&mut bytes)
-    } else {
-        // Asked before reading, so that nothing of that size enters memory; a pipe has no length and is cut below.
-        File::open(path).and_then(|file| match file.metadata()?.len() {
-            len if len > max => Ok(usize::MAX),
-            _ => file.take(limit).read_to_end(&mut bytes),
-        })
-    };
-    let len = result.map_err(|source| Error::Unreadable {
-        path: shown(path),
-        source,
-    })?;
-    if len as u64 > max {
-        return Err(in_file(path, Error::TooLarge { max }));
-    }
-    Ok(bytes)
-}
-
-fn in_file(path: &Path, cause: Error) -> Error {
-    Error::InFile {
-        path: shown(path),
-        cause: Box::new(cause),
-    }
-}
-
-/// A path as messages show it.
-fn shown(path: &Path) -> PathBuf {
-    if path == Path::new("-") {
-        "standard input".into()
-    } else {
-        path.into()
-    }
 }
 
 /// SHA-256 over the little-endian f32 of all tensors, sorted by name: the same for every layout of the same weights.
@@ -166,15 +126,6 @@ fn parse_arch(text: &str) -> Result<String, String> {
     ))
 }
 
-/// `--input-size`: one side, or height and width.
-fn parse_size(text: &str) -> Result<ImageSize, String> {
-    let (height, width) = text.split_once('x').unwrap_or((text, text));
-    match (height.parse(), width.parse()) {
-        (Ok(height), Ok(width)) => Ok(ImageSize { height, width }),
-        _ => Err("expected a side in pixels, or HEIGHTxWIDTH, as in 224 or 192x256".to_string()),
-    }
-}
-
 /// A finite number from `low` to `high`.
 fn parse_number(text: &str, low: f32, high: f32) -> Option<f32> {
     let number: f32 = text.trim().parse().ok()?;
@@ -198,24 +149,6 @@ fn parse_three(text: &str, low: f32, high: f32) -> Result<[f32; 3], String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_a_side_or_height_and_width() {
-        let size = |height, width| Ok(ImageSize { height, width });
-        assert_eq!(parse_size("224"), size(224, 224));
-        assert_eq!(parse_size("192x256"), size(192, 256));
-        for text in [
-            "",
-            "x",
-            "224x",
-            "-1",
-            "224x224x3",
-            "2.5",
-            "99999999999999999999",
-        ] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn three_numbers_are_exactly_three_finite_ones() {

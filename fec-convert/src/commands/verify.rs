@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
+use fec::dataset::is_image;
 use fec::output::{Exit, Output};
 use fec::{Orientation, Photo, preprocess};
 use fec_convert::Error;
@@ -29,10 +30,6 @@ use super::{checkpoint, formula_network, in_file, parse_arch, parse_number, read
 const FORMULA_IMAGES: usize = 5;
 /// Folders within folders that are searched for images.
 const MAX_DEPTH: usize = 16;
-/// Names of files that are tried.
-const EXTENSIONS: [&str; 12] = [
-    "jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "pbm", "pgm", "ppm", "pnm",
-];
 
 /// Options of `verify`.
 #[derive(clap::Args)]
@@ -281,11 +278,6 @@ fn walk(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Error>
         }
     }
     Ok(())
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-    extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
 }
 
 fn report(

@@ -30,7 +30,7 @@ mod value;
 use core::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -135,29 +135,57 @@ pub fn is_onnx(bytes: &[u8]) -> bool {
     sniff::is_onnx(bytes)
 }
 
-/// Reads the checkpoint in the file `path`.
+/// Reads the checkpoint in the file `path`; `-` is standard input.
 ///
 /// # Errors
 /// The file cannot be read, is not a checkpoint, is damaged, or holds something other than weights. The message starts
 /// with the path.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Checkpoint, Error> {
-    let in_file = |cause| Error::InFile {
-        path: path.to_path_buf(),
-        cause: Box::new(cause),
-    };
-    let unreadable = |source| Error::Unreadable {
-        path: path.to_path_buf(),
-        source,
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    // Asked before reading, so that nothing of that size enters memory; a pipe has no length and is cut below.
-    if file.metadata().map_err(unreadable)?.len() > MAX_FILE_LEN {
-        return Err(in_file(Error::TooLarge { max: MAX_FILE_LEN }));
-    }
+    let bytes = read_file(path, MAX_FILE_LEN)?;
+    read_bytes(&bytes, options).map_err(|cause| in_file(path, cause))
+}
+
+/// The bytes of a file of at most `max` bytes; `-` is standard input.
+///
+/// # Errors
+/// The file cannot be read, or is longer. The message starts with the path.
+pub fn read_file(path: &Path, max: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    let mut start = file.take(MAX_FILE_LEN.saturating_add(1));
-    start.read_to_end(&mut bytes).map_err(unreadable)?;
-    read_bytes(&bytes, options).map_err(in_file)
+    let limit = max.saturating_add(1);
+    let result = if path == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
+    } else {
+        // Asked before reading, so that nothing of that size enters memory; a pipe has no length and is cut below.
+        File::open(path).and_then(|file| match file.metadata()?.len() {
+            len if len > max => Ok(usize::MAX),
+            _ => file.take(limit).read_to_end(&mut bytes),
+        })
+    };
+    let len = result.map_err(|source| Error::Unreadable {
+        path: shown(path),
+        source,
+    })?;
+    if len as u64 > max {
+        return Err(in_file(path, Error::TooLarge { max }));
+    }
+    Ok(bytes)
+}
+
+/// An error in the contents of a file, with the file's name before it.
+pub fn in_file(path: &Path, cause: Error) -> Error {
+    Error::InFile {
+        path: shown(path),
+        cause: Box::new(cause),
+    }
+}
+
+/// A path as messages show it.
+fn shown(path: &Path) -> PathBuf {
+    if path == Path::new("-") {
+        "standard input".into()
+    } else {
+        path.into()
+    }
 }
 
 /// Reads a checkpoint from the bytes of a file.

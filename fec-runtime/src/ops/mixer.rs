@@ -28,6 +28,8 @@ pub(crate) struct Mixer<'a> {
     pub(crate) proj_bias: &'a [f32],
     pub(crate) alpha: f32,
     pub(crate) beta: f32,
+    /// Whether the weights decide, and not the cosines: [`ties_matter`].
+    pub(crate) ties: bool,
 }
 
 /// Lengths of the scratch pieces, in floats, in the order of [`Scratch`].
@@ -290,7 +292,7 @@ fn assign_head(
         locality: None,
     };
     kernels.assign(&problem, assign);
-    if ties_matter(mixer.alpha, mixer.beta) {
+    if mixer.ties {
         assign_by_weight(mixer, keys, &s.centres[e * d..m * key], assign);
     }
 }
@@ -299,7 +301,7 @@ fn assign_head(
 /// saturation). Towards 1 the largest such difference is where the sigmoid is flattest: at the larger end of t = beta ± alpha,
 /// where its rounding error 2^-24 stands against the slope w (1 - w); t itself is rounded by |t| 2^-24. Towards 0 weights keep
 /// their relative accuracy until they are no normal numbers any more, below t = -87.
-fn ties_matter(alpha: f32, beta: f32) -> bool {
+pub(crate) fn ties_matter(alpha: f32, beta: f32) -> bool {
     const ULP: f32 = 6e-8;
     let end = beta + alpha.abs();
     let weight = sigmoid(end);

@@ -328,7 +328,7 @@ fn representatives<P: Probe>(
     cx.probe.representatives(pool.stage, out, size, next);
     let mut moments = Moments::new();
     cx.kernels.moments(out, next, &mut moments);
-    norm::apply_in_place(out, moments.norm(), pool.gain, pool.bias, next);
+    norm::apply(out, moments.norm(), pool.gain, pool.bias, next);
 }
 
 /// Eq. 9: adds the 3x3 convolution of stride 2 and gives the statistics of the sum.

@@ -15,7 +15,8 @@ use fec::Error;
 use fec::classifier::label;
 use fec::image::{Orientation, Photo};
 use fec::model_file::ModelFile;
-use fec_runtime::{ImageSize, Model};
+pub(crate) use fec::preprocess::parse_size;
+use fec_runtime::Model;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 
@@ -51,19 +52,6 @@ impl Common {
 /// The model file at `path`, or the default one.
 pub(crate) fn model_file(path: Option<&Path>) -> Result<ModelFile, Error> {
     path.map_or_else(|| Ok(ModelFile::embedded()), ModelFile::open)
-}
-
-/// `224` or `224x160` (height x width).
-pub(crate) fn parse_size(text: &str) -> Result<ImageSize, String> {
-    let side = |text: &str| {
-        text.parse::<usize>()
-            .map_err(|_| "expected a number of pixels, or HEIGHTxWIDTH".to_string())
-    };
-    let (height, width) = text.split_once(['x', 'X']).unwrap_or((text, text));
-    Ok(ImageSize {
-        height: side(height)?,
-        width: side(width)?,
-    })
 }
 
 /// A class with its share of the softmax.
