@@ -18,7 +18,7 @@ pub use assign::{Assign, Locality};
 pub(crate) use assign::{reach, window};
 pub use dispatch::Dispatch;
 pub use isa::Isa;
-pub use matmul_f32::{Epilogue, Matmul, Norm, Panels, Weights};
+pub use matmul_f32::{Epilogue, Matmul, Norm, Panels, PanelsI8, Weights};
 pub use moments::Moments;
 pub use scatter::Scatter;
 pub use weights::CosineWeights;

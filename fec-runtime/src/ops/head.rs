@@ -51,7 +51,11 @@ pub(crate) fn evidence(
             sum += x * match head.weights.panels {
                 Panels::F32(values) => values[at(k)],
                 Panels::F16(values) => half::f16::from_bits(values[at(k)]).to_f32(),
+                Panels::I8(panels) => panels.row(channels, class / LANES, k)[class % LANES],
             };
+        }
+        if let Panels::I8(panels) = head.weights.panels {
+            sum *= panels.scales[class];
         }
         *out = ((sum - norm.mean * head.sums[class]) * norm.rstd + head.bias[class]) / positions;
     }

@@ -13,6 +13,31 @@ pub enum Panels<'a> {
     F32(&'a [f32]),
     /// 16-bit floats as bits; widened exactly, arithmetic is in 32 bits.
     F16(&'a [u16]),
+    /// 8-bit integers with a scale per output.
+    I8(PanelsI8<'a>),
+}
+
+/// 8-bit weights where they lie: weight (o, k) is `values[o][k] * scales[o]`. Outputs are padded to 16, inputs to 4, with zeros.
+#[derive(Clone, Copy, Debug)]
+pub struct PanelsI8<'a> {
+    /// -127 to 127, `[outputs / 16][inputs / 4][16][4]`: four inputs of an output are one 32-bit word of a dot product.
+    pub values: &'a [i8],
+    /// Scale of each output, padded.
+    pub scales: &'a [f32],
+    /// Sum over k of each output's values, padded: what an activation's zero point is multiplied with.
+    pub sums: &'a [i32],
+}
+
+/// Inputs that lie together in panels of 8-bit weights.
+pub(crate) const GROUP: usize = 4;
+
+impl PanelsI8<'_> {
+    /// The values of input `k` for the 16 outputs of a panel, of a matrix of `inputs` inputs, widened.
+    pub(crate) fn row(&self, inputs: usize, panel: usize, k: usize) -> [f32; LANES] {
+        let group = panel * inputs.div_ceil(GROUP) + k / GROUP;
+        let values = &self.values[group * GROUP * LANES..][..GROUP * LANES];
+        core::array::from_fn(|i| f32::from(values[i * GROUP + k % GROUP]))
+    }
 }
 
 /// A packed matrix.
@@ -26,11 +51,18 @@ pub struct Weights<'a> {
     pub outputs: usize,
 }
 
-impl<'a> Weights<'a> {
-    fn len(&self) -> usize {
+impl Weights<'_> {
+    /// Whether the values are those of the shape.
+    fn fill_their_panels(&self) -> bool {
+        let outputs = self.outputs.next_multiple_of(LANES);
         match self.panels {
-            Panels::F32(values) => values.len(),
-            Panels::F16(values) => values.len(),
+            Panels::F32(values) => values.len() == outputs * self.inputs,
+            Panels::F16(values) => values.len() == outputs * self.inputs,
+            Panels::I8(panels) => {
+                panels.values.len() == outputs * self.inputs.next_multiple_of(GROUP)
+                    && panels.scales.len() == outputs
+                    && panels.sums.len() == outputs
+            }
         }
     }
 }
@@ -116,10 +148,7 @@ impl<'a> Matmul<'a> {
 
     pub(super) fn check(&self, out: usize) {
         let w = &self.weights;
-        assert!(
-            w.len() == w.outputs.next_multiple_of(LANES) * w.inputs,
-            "weights do not fill their panels"
-        );
+        assert!(w.fill_their_panels(), "weights do not fill their panels");
         assert!(
             self.inputs.start <= self.inputs.end && self.inputs.end <= w.inputs,
             "inputs outside the matrix"

@@ -4,11 +4,11 @@ use super::{Epilogue, Matmul, Panels};
 use crate::format::LANES;
 use crate::kernels::activation::gelu;
 
-/// Rows whose sums are held at a time: a panel's weights are read (and f16 widened) once for all of them.
+/// Rows whose sums are held at a time: a panel's weights are read (and widened) once for all of them.
 const BLOCK: usize = 28;
 /// Rows of the inner loop: their sums and one row of weights fit the registers of most machines.
 const TILE: usize = 2;
-/// f16 weights are widened in chunks of this many inputs, on the stack.
+/// Narrow weights are widened in chunks of this many inputs, on the stack.
 const CHUNK: usize = 32;
 
 pub(in crate::kernels) fn matmul(m: &Matmul<'_>, out: &mut [f32]) {
@@ -26,7 +26,7 @@ pub(in crate::kernels) fn matmul(m: &Matmul<'_>, out: &mut [f32]) {
     }
 }
 
-/// Adds the products of a panel with the rows from `first` on.
+/// Adds the products of a panel with the rows from `first` on to sums of 0.
 fn add_panel(m: &Matmul<'_>, panel: usize, first: usize, sums: &mut [[f32; LANES]]) {
     let start = (panel * m.weights.inputs + m.inputs.start) * LANES;
     let values = start..start + m.inputs.len() * LANES;
@@ -40,6 +40,22 @@ fn add_panel(m: &Matmul<'_>, panel: usize, first: usize, sums: &mut [[f32; LANES
                     *wide = narrow.map(|bits| half::f16::from_bits(bits).to_f32());
                 }
                 add_chunk(m, first, i * CHUNK, &wide[..chunk.len()], sums);
+            }
+        }
+        Panels::I8(weights) => {
+            let mut wide = [[0.0; LANES]; CHUNK];
+            for k in (0..m.inputs.len()).step_by(CHUNK) {
+                let count = CHUNK.min(m.inputs.len() - k);
+                for (i, wide) in wide[..count].iter_mut().enumerate() {
+                    *wide = weights.row(m.weights.inputs, panel, m.inputs.start + k + i);
+                }
+                add_chunk(m, first, k, &wide[..count], sums);
+            }
+            let scales = &weights.scales[panel * LANES..][..LANES];
+            for sums in sums {
+                sums.iter_mut()
+                    .zip(scales)
+                    .for_each(|(v, scale)| *v *= scale);
             }
         }
     }
