@@ -9,9 +9,13 @@ mod assign;
 pub mod check;
 mod dispatch;
 mod isa;
+mod lanes;
 mod matmul_f32;
 mod moments;
+#[cfg(feature = "peak")]
+pub mod peak;
 mod scatter;
+mod values;
 mod weights;
 
 pub use assign::{Assign, Locality};
@@ -21,6 +25,7 @@ pub use isa::Isa;
 pub use matmul_f32::{Epilogue, Matmul, Norm, Panels, PanelsI8, Weights};
 pub use moments::Moments;
 pub use scatter::Scatter;
+pub use values::{Values, ValuesMut};
 pub use weights::CosineWeights;
 
 use crate::format::LANES;
@@ -57,6 +62,7 @@ impl Kernels {
     pub fn get(isa: Isa) -> Option<&'static Kernels> {
         match isa {
             Isa::Portable => Some(&PORTABLE),
+            _ => None,
         }
     }
 

@@ -1,0 +1,192 @@
+//! One 512-bit register.
+#![expect(unsafe_code, reason = "intrinsics of AVX-512")]
+
+// SAFETY of every block below: lanes of this type occur only in functions compiled for AVX-512, which are reached through tables
+// that `Kernels::get` hands out where `Isa::is_available` has found it; loads and stores go through references to whole arrays.
+
+use core::arch::x86_64::*;
+
+use super::Lanes;
+use crate::format::LANES;
+
+/// Sixteen floats.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Avx512<const FUSED: bool>(__m512);
+
+impl<const FUSED: bool> Lanes for Avx512<FUSED> {
+    type Ints = __m512i;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe { _mm512_set1_ps(value) })
+    }
+
+    #[inline(always)]
+    fn load(values: &[f32; LANES]) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe { _mm512_loadu_ps(values.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn store(self, out: &mut [f32; LANES]) {
+        // SAFETY: see the top.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), self.0) }
+    }
+
+    #[inline(always)]
+    fn load_half(bits: &[u16; LANES]) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast())) })
+    }
+
+    #[inline(always)]
+    fn store_half(self, out: &mut [u16; LANES]) {
+        let bounded = self.min(Self::splat(65504.0)).max(Self::splat(-65504.0));
+        // SAFETY: see the top.
+        unsafe {
+            let bits = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(bounded.0);
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), bits);
+        }
+    }
+
+    #[inline(always)]
+    fn load_bytes(group: &[i8; 4 * LANES], k: usize) -> Self {
+        // SAFETY: see the top.
+        unsafe {
+            let words = _mm512_loadu_si512(group.as_ptr().cast());
+            let up = _mm_cvtsi32_si128(24 - 8 * (k % 4) as i32);
+            Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(
+                _mm512_sll_epi32(words, up),
+            )))
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe { _mm512_sub_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe { _mm512_div_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe { _mm512_sqrt_ps(self.0) })
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Self, term: Self) -> Self {
+        if FUSED {
+            // SAFETY: see the top.
+            Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, term.0) })
+        } else {
+            self.mul(factor).add(term)
+        }
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe { _mm512_max_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe { _mm512_min_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe { _mm512_abs_ps(self.0) })
+    }
+
+    #[inline(always)]
+    fn max_lane(self) -> f32 {
+        // SAFETY: see the top.
+        unsafe { _mm512_reduce_max_ps(self.0) }
+    }
+
+    #[inline(always)]
+    fn equal_lanes(self, value: f32) -> u16 {
+        // SAFETY: see the top.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(self.0, _mm512_set1_ps(value)) }
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: see the top.
+        unsafe {
+            let low = _mm512_castps512_ps256(self.0);
+            let eight = _mm256_add_ps(low, _mm512_extractf32x8_ps::<1>(self.0));
+            super::avx2::sum(eight)
+        }
+    }
+
+    #[inline(always)]
+    fn splat_int(value: i32) -> Self::Ints {
+        // SAFETY: see the top.
+        unsafe { _mm512_set1_epi32(value) }
+    }
+
+    #[inline(always)]
+    fn load_ints(values: &[i32; LANES]) -> Self::Ints {
+        // SAFETY: see the top.
+        unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_ints(ints: Self::Ints, out: &mut [i32; LANES]) {
+        // SAFETY: see the top.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), ints) }
+    }
+
+    #[inline(always)]
+    fn from_ints(ints: Self::Ints) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe { _mm512_cvtepi32_ps(ints) })
+    }
+
+    #[inline(always)]
+    fn round(self) -> Self::Ints {
+        // SAFETY: see the top.
+        unsafe { _mm512_cvtps_epi32(self.0) }
+    }
+
+    #[inline(always)]
+    fn store_bytes(ints: Self::Ints, out: &mut [u8; LANES]) {
+        // SAFETY: see the top.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(ints)) }
+    }
+
+    #[inline(always)]
+    fn keep_larger(best: (Self, Self::Ints), score: Self, number: i32) -> (Self, Self::Ints) {
+        // SAFETY: see the top.
+        unsafe {
+            let better = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(score.0, best.0.0);
+            (
+                Self(_mm512_mask_mov_ps(best.0.0, better, score.0)),
+                _mm512_mask_mov_epi32(best.1, better, _mm512_set1_epi32(number)),
+            )
+        }
+    }
+}

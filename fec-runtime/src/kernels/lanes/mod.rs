@@ -1,0 +1,74 @@
+//! Sixteen lanes: what kernel bodies compute with, one implementation per instruction set.
+//!
+//! A kernel's body is a generic function over [`Lanes`], `#[inline(always)]`, called from one function per instruction set that is
+//! compiled for it (`#[target_feature]`). Every operation but [`Lanes::mul_add`] gives the same bits on every machine.
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512;
+mod portable;
+
+pub(super) use portable::Portable;
+
+use crate::format::LANES;
+
+/// Sixteen f32, and the 32-bit integers that go with them.
+pub(super) trait Lanes: Copy {
+    /// Sixteen i32.
+    type Ints: Copy;
+
+    /// The same value in every lane.
+    fn splat(value: f32) -> Self;
+    /// Sixteen values.
+    fn load(values: &[f32; LANES]) -> Self;
+    /// Writes the lanes.
+    fn store(self, out: &mut [f32; LANES]);
+    /// Sixteen f16 as bits, widened exactly.
+    fn load_half(bits: &[u16; LANES]) -> Self;
+    /// Rounds to f16, to nearest even; what lies beyond ±65504 becomes that.
+    fn store_half(self, out: &mut [u16; LANES]);
+    /// Input `k % 4` of a group of a byte panel, `[16 outputs][4 inputs]`.
+    fn load_bytes(group: &[i8; 4 * LANES], k: usize) -> Self;
+
+    /// Sum.
+    fn add(self, other: Self) -> Self;
+    /// Difference.
+    fn sub(self, other: Self) -> Self;
+    /// Product.
+    fn mul(self, other: Self) -> Self;
+    /// Quotient, as IEEE 754 has it.
+    fn div(self, other: Self) -> Self;
+    /// Square root, as IEEE 754 has it.
+    fn sqrt(self) -> Self;
+    /// `self * factor + term`: rounded once where the implementation is the fused one, else after the product as well.
+    fn mul_add(self, factor: Self, term: Self) -> Self;
+    /// `self > other ? self : other`, so that NaN in `self` gives `other`.
+    fn max(self, other: Self) -> Self;
+    /// `self < other ? self : other`.
+    fn min(self, other: Self) -> Self;
+    /// Without the sign.
+    fn abs(self) -> Self;
+
+    /// The largest lane; none may be NaN.
+    fn max_lane(self) -> f32;
+    /// Bit i: lane i equals `value`.
+    fn equal_lanes(self, value: f32) -> u16;
+    /// The lanes added as a tree: i and i + 8, then i and i + 4, then 0 and 2, 1 and 3, then both.
+    fn sum(self) -> f32;
+
+    /// The same number in every lane.
+    fn splat_int(value: i32) -> Self::Ints;
+    /// Sixteen integers.
+    fn load_ints(values: &[i32; LANES]) -> Self::Ints;
+    /// Writes the integers.
+    fn store_ints(ints: Self::Ints, out: &mut [i32; LANES]);
+    /// Integers as floats, rounded to nearest even.
+    fn from_ints(ints: Self::Ints) -> Self;
+    /// Rounded to nearest even; the lanes must lie within ±2^30.
+    fn round(self) -> Self::Ints;
+    /// The lowest byte of each integer.
+    fn store_bytes(ints: Self::Ints, out: &mut [u8; LANES]);
+    /// Where `score` is larger than `best` (strictly), both are replaced.
+    fn keep_larger(best: (Self, Self::Ints), score: Self, number: i32) -> (Self, Self::Ints);
+}
