@@ -58,25 +58,25 @@ pub fn dependent_operations(rounds: u32) -> u64 {
 fn portable(integer: bool, rounds: u32) -> usize {
     const CHAINS: usize = 3;
     if integer {
-        let weight = black_box([3_i32; LANES]);
+        let weight = i32::from(black_box(3_i16));
         let mut sums: [[i32; LANES]; CHAINS] =
             core::array::from_fn(|i| black_box([i as i32; LANES]));
         for _ in 0..rounds {
             for lanes in &mut sums {
-                for (sum, w) in lanes.iter_mut().zip(&weight) {
-                    *sum = sum.wrapping_add((*sum & 0x7F).wrapping_mul(*w));
+                for sum in lanes {
+                    *sum = sum.wrapping_add((*sum & 0x7F).wrapping_mul(weight));
                 }
             }
         }
         black_box(sums);
     } else {
-        let (factor, addend) = (black_box([0.5_f32; LANES]), black_box([1.0_f32; LANES]));
+        let (factor, addend) = (black_box(0.5_f32), black_box(1.0_f32));
         let mut sums: [[f32; LANES]; CHAINS] =
             core::array::from_fn(|i| black_box([i as f32; LANES]));
         for _ in 0..rounds {
             for lanes in &mut sums {
-                for (sum, (f, a)) in lanes.iter_mut().zip(factor.iter().zip(&addend)) {
-                    *sum = *sum * f + a;
+                for sum in lanes {
+                    *sum = *sum * factor + addend;
                 }
             }
         }

@@ -1,5 +1,9 @@
 //! Peaks of aarch64: fused multiply-adds, and the integer product that each level's kernels use. SDOT and SMMLA have no stable
 //! intrinsics yet and stand as inline assembly.
+#![expect(
+    unsafe_code,
+    reason = "functions with target features are called after a check"
+)]
 
 use core::arch::aarch64::{
     float32x4_t, int8x16_t, int32x4_t, vdupq_n_f32, vdupq_n_s8, vdupq_n_s32, vfmaq_f32,
