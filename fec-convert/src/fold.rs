@@ -81,7 +81,15 @@ impl<'a> Folder<'a> {
                 }
                 panels
             }
+            // The quantiser makes tables: they are no checkpoint's.
+            TensorKind::Table => Vec::new(),
         }
+    }
+
+    /// The tensor's values before rounding: row-major [outputs, inputs], or the vector's; none of a table. Sums are those of the
+    /// unrounded weights.
+    pub fn folded(&self, tensor: &PackedTensor) -> Vec<f64> {
+        self.values(tensor, DType::F32)
     }
 
     /// Values in row-major order [outputs, inputs], or of the vector. `dtype` is that of the matrix a vector of sums belongs to.
@@ -108,7 +116,12 @@ impl<'a> Folder<'a> {
             Role::ProjWeights => scale_rows(get("token_mixer.proj.weight"), &get("layer_scale_1")),
             Role::ProjBias => scale_rows(get("token_mixer.proj.bias"), &get("layer_scale_1")),
             Role::Similarity => {
-                [get("token_mixer.sim_alpha"), get("token_mixer.sim_beta")].concat()
+                let or = |suffix, absent| get(suffix).first().copied().unwrap_or(absent);
+                // Without them they are 1 and 0 (Table 4b).
+                vec![
+                    or("token_mixer.sim_alpha", 1.0),
+                    or("token_mixer.sim_beta", 0.0),
+                ]
             }
             Role::Fc1Weights => self.normed(place, "mlp.fc1.weight", "norm2"),
             Role::Fc1Bias => self.normed_bias(place, "mlp.fc1", "norm2"),
@@ -119,6 +132,7 @@ impl<'a> Folder<'a> {
             ),
             Role::Fc2Weights => scale_rows(get("mlp.fc2.weight"), &get("layer_scale_2")),
             Role::Fc2Bias => scale_rows(get("mlp.fc2.bias"), &get("layer_scale_2")),
+            Role::GeluTable => Vec::new(),
             Role::PoolKeysWeights => self.factor(place, |f| f.r.clone()),
             Role::PoolKeysBias => self.factor(place, |f| f.q.clone()),
             Role::PoolBackWeights => self.factor(place, |f| transpose(&f.r, self.dim(place))),
@@ -198,7 +212,7 @@ fn stage_of(place: Place) -> usize {
 fn round(value: f64, dtype: DType) -> f32 {
     let value = value as f32;
     match dtype {
-        DType::F32 => value,
+        DType::F32 | DType::I8 | DType::U8 => value,
         DType::F16 => half::f16::from_f32(value).to_f32(),
     }
 }

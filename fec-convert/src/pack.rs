@@ -2,7 +2,8 @@
 
 use fec_runtime::config::Config;
 use fec_runtime::format::{
-    DType, FileContents, PackedTensor, Preprocessing, SelfTest, TensorKind, WriteError, write_file,
+    DType, FileContents, PackedTensor, Preprocessing, SelfTest, TensorKind, TensorValues,
+    WriteError, write_file,
 };
 use fec_runtime::kernels::Kernels;
 use fec_runtime::{AlignedBytes, Model, Session};
@@ -30,6 +31,7 @@ impl PackOptions {
         match tensor.kind {
             TensorKind::Vector { .. } => DType::F32,
             TensorKind::Matrix { .. } => self.layer_dtype(&tensor.id.to_string()),
+            TensorKind::Table => DType::U8,
         }
     }
 
@@ -74,15 +76,28 @@ pub fn pack(
     let draft = write_file(&contents, |tensor| {
         // Sums are those of the matrix as it is stored: they go by their layer's type, and are stored as f32.
         let values = folder.packed(tensor, options.layer_dtype(&tensor.id.to_string()));
+        let values = stored(options.dtype(tensor), values);
         folded.push(values.clone());
-        (options.dtype(tensor), values)
+        values
     })?;
     let draft = AlignedBytes::copy_of(&draft);
     contents.self_test = run_self_test(draft.as_bytes()).map_err(WriteError::Contents)?;
     let mut folded = folded.into_iter();
-    write_file(&contents, |tensor| {
-        (options.dtype(tensor), folded.next().unwrap_or_default())
+    write_file(&contents, |_| {
+        folded.next().unwrap_or(TensorValues::F32(Vec::new()))
     })
+}
+
+fn stored(dtype: DType, values: Vec<f32>) -> TensorValues {
+    match dtype {
+        DType::F32 => TensorValues::F32(values),
+        DType::F16 => TensorValues::F16(values),
+        // The writer refuses these in a network that is not of integers.
+        DType::I8 | DType::U8 => TensorValues::I8 {
+            values: Vec::new(),
+            scales: Vec::new(),
+        },
+    }
 }
 
 fn run_self_test(file: &[u8]) -> Result<SelfTest, fec_runtime::Error> {

@@ -46,6 +46,91 @@ impl Stage {
     }
 }
 
+/// What elements and centres are compared by (Eq. 5 and the paper's Table 4a), in pools and mixers alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Similarity {
+    /// c·k / (|c| |k|), as published.
+    #[default]
+    Cosine,
+    /// c·k
+    Dot,
+    /// -|c - k|
+    Euclidean,
+}
+
+impl Similarity {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Similarity; 3] = [Self::Cosine, Self::Dot, Self::Euclidean];
+
+    /// Its number in the file. Numbers are never reused.
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Cosine => 0,
+            Self::Dot => 1,
+            Self::Euclidean => 2,
+        }
+    }
+
+    /// Its name in options and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cosine => "cosine",
+            Self::Dot => "dot",
+            Self::Euclidean => "euclidean",
+        }
+    }
+}
+
+/// Which numbers of the mixers' weights sigmoid(beta + alpha * similarity) are learnt (Eq. 7 and the paper's Table 4b). Without
+/// them alpha is 1 and beta 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dispatch {
+    /// alpha and beta, as published.
+    #[default]
+    AlphaBeta,
+    /// alpha alone.
+    Alpha,
+    /// beta alone.
+    Beta,
+    /// Neither.
+    Plain,
+}
+
+impl Dispatch {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Dispatch; 4] = [Self::AlphaBeta, Self::Alpha, Self::Beta, Self::Plain];
+
+    /// The form in which these are learnt.
+    pub const fn of(alpha: bool, beta: bool) -> Self {
+        match (alpha, beta) {
+            (true, true) => Self::AlphaBeta,
+            (true, false) => Self::Alpha,
+            (false, true) => Self::Beta,
+            (false, false) => Self::Plain,
+        }
+    }
+
+    /// Its number in the file. Numbers are never reused.
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::AlphaBeta => 0,
+            Self::Alpha => 1,
+            Self::Beta => 2,
+            Self::Plain => 3,
+        }
+    }
+
+    /// Whether checkpoints have sim_alpha.
+    pub const fn has_alpha(self) -> bool {
+        matches!(self, Self::AlphaBeta | Self::Alpha)
+    }
+
+    /// Whether checkpoints have sim_beta.
+    pub const fn has_beta(self) -> bool {
+        matches!(self, Self::AlphaBeta | Self::Beta)
+    }
+}
+
 /// A network's configuration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Config {
@@ -55,8 +140,14 @@ pub struct Config {
     pub classes: usize,
     /// Four normalised feature maps (SPEC 6) in place of logits.
     pub dense: bool,
-    /// Locality of each pool (SPEC 3.6), 0 as published.
+    /// Locality of each pool (SPEC 3.6), 0 as published; with the cosine alone.
     pub locality: [f32; POOLS],
+    /// What elements and centres are compared by.
+    pub similarity: Similarity,
+    /// Which numbers of the mixers' weights are learnt.
+    pub dispatch: Dispatch,
+    /// Products in 8-bit integers, maps in f16: the same bits on every machine.
+    pub integer: bool,
 }
 
 /// Names that [`Config::preset`] knows.
@@ -114,6 +205,9 @@ const fn row(
         classes,
         dense: false,
         locality: [0.0; POOLS],
+        similarity: Similarity::Cosine,
+        dispatch: Dispatch::AlphaBeta,
+        integer: false,
     }
 }
 
@@ -208,7 +302,8 @@ impl Config {
     /// Checks every number against its limit, so that all later arithmetic on them stays in range.
     ///
     /// # Errors
-    /// [`Error::Limit`] names the first quantity out of its range, [`Error::Locality`] a negative or non-finite locality.
+    /// [`Error::Limit`] names the first quantity out of its range, [`Error::Locality`] a negative or non-finite locality,
+    /// [`Error::LocalityWithoutCosine`] one beside another similarity: lambda is measured against cosines.
     pub fn check(&self) -> Result<(), Error> {
         use Quantity as Q;
         for stage in &self.stages {
@@ -225,14 +320,15 @@ impl Config {
         } else {
             Q::Classes.check(self.classes)?
         }
-        match self
-            .locality
-            .iter()
-            .position(|l| !(l.is_finite() && (0.0..=1.0e3).contains(l)))
-        {
-            Some(pool) => Err(Error::Locality { pool: pool + 1 }),
-            None => Ok(()),
+        for (pool, locality) in (1..).zip(self.locality) {
+            if !(locality.is_finite() && (0.0..=1.0e3).contains(&locality)) {
+                return Err(Error::Locality { pool });
+            }
+            if locality > 0.0 && self.similarity != Similarity::Cosine {
+                return Err(Error::LocalityWithoutCosine { pool });
+            }
         }
+        Ok(())
     }
 
     /// Sides accepted by this network are multiples of this many pixels (SPEC 9): 32, more where folds ask for it.

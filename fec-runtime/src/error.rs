@@ -77,6 +77,18 @@ pub enum Error {
         /// The pool, counted from 1.
         pool: usize,
     },
+    /// A locality beside another similarity than the cosine.
+    LocalityWithoutCosine {
+        /// The pool, counted from 1.
+        pool: usize,
+    },
+    /// An 8-bit weight of -128, a scale or sum that is not the weights', or an impossible table of the hidden layer.
+    Quantised {
+        /// The tensor.
+        tensor: TensorId,
+        /// Offset in the tensor of the first impossible number, in bytes.
+        byte: usize,
+    },
     /// An image size that the network does not take.
     Size {
         /// The size given.
@@ -316,6 +328,12 @@ impl fmt::Display for Error {
                 write!(f, "{quantity}: {found} is outside {low} to {high}")
             }
             Error::Locality { pool } => write!(f, "locality of pool {pool} must be a number from 0 to 1000"),
+            Error::LocalityWithoutCosine { pool } => {
+                write!(f, "locality of pool {pool} needs the cosine similarity: set it to 0, or use cosine")
+            }
+            Error::Quantised { tensor, byte } => {
+                write!(f, "{tensor} holds an impossible 8-bit weight, scale, sum or table at its byte {byte}: pack the model again")
+            }
             Error::Size { given, nearest, multiple } => write!(
                 f,
                 "image size {given} (height x width) is not possible: both sides must be multiples of {multiple}; the nearest is {nearest}"

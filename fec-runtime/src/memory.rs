@@ -110,6 +110,19 @@ pub(crate) fn halves(bytes: &[u8]) -> &[u16] {
     unsafe { bytes.align_to().1 }
 }
 
+/// Aligned bytes as signed 32-bit numbers.
+pub(crate) fn integers(bytes: &[u8]) -> &[i32] {
+    debug_assert!(bytes.as_ptr().addr().is_multiple_of(4));
+    // SAFETY: every bit pattern is an i32; `align_to` takes care of alignment and length.
+    unsafe { bytes.align_to().1 }
+}
+
+/// Bytes as signed numbers.
+pub(crate) fn signed(bytes: &[u8]) -> &[i8] {
+    // SAFETY: every bit pattern is an i8; `align_to` takes care of alignment and length.
+    unsafe { bytes.align_to().1 }
+}
+
 /// Aligned bytes as floats, to write to.
 pub(crate) fn floats_mut(bytes: &mut [u8]) -> &mut [f32] {
     debug_assert!(bytes.as_ptr().addr().is_multiple_of(4));

@@ -4,10 +4,11 @@ use crate::config::{Config, Place};
 use crate::error::Error;
 use crate::format::read::{File, StoredTensor};
 use crate::format::{
-    DType, Labels, PackedTensor, Preprocessing, Role, SelfTest, TensorId, packed_tensors,
+    DType, GeluTable, Labels, PackedTensor, Preprocessing, Role, SelfTest, TensorId, gelu_table,
+    packed_tensors, split_panels,
 };
 use crate::image::ImageSize;
-use crate::kernels::{Panels, Weights};
+use crate::kernels::{Panels, PanelsI8, Weights};
 use crate::memory;
 use crate::ops::{Linear, NormLinear};
 use crate::plan::Plan;
@@ -75,6 +76,13 @@ impl<'a> Model<'a> {
         Plan::new(self.config(), size)
     }
 
+    /// GELU between the MLP layers of a block of an integer network, or `None` where it is computed: in the block's finer form, and
+    /// in networks that are not of integers.
+    pub fn gelu_table(&self, place: Place) -> Option<GeluTable<'a>> {
+        let role = Role::GeluTable;
+        gelu_table(self.file.tensor(TensorId { role, place })?.bytes)
+    }
+
     /// The matrix `weights` with the vector `bias` of a place.
     pub(crate) fn linear(&self, place: Place, weights: Role, bias: Role) -> Linear<'a> {
         Linear {
@@ -120,6 +128,17 @@ impl<'a> Model<'a> {
         let panels = match dtype {
             DType::F32 => Panels::F32(memory::floats(bytes)),
             DType::F16 => Panels::F16(memory::halves(bytes)),
+            DType::I8 => {
+                let parts = split_panels(inputs, outputs, bytes).unwrap_or_default();
+                let [values, scales, sums] = parts;
+                Panels::I8(PanelsI8 {
+                    values: memory::signed(values),
+                    scales: memory::floats(scales),
+                    sums: memory::integers(sums),
+                })
+            }
+            // No matrix is stored so.
+            DType::U8 => Panels::F32(&[]),
         };
         Weights {
             panels,

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::config::{Config, PATCH, STAGES, Stage};
+use crate::config::{Config, Dispatch, PATCH, STAGES, Stage};
 
 impl Config {
     /// Calls `visit` with every tensor of the checkpoint, in a fixed order: patch embedding, then stage and pool in turn, then
@@ -23,7 +23,7 @@ impl Config {
         );
         for (i, stage) in self.stages.iter().enumerate() {
             for block in 0..stage.blocks {
-                block_tensors(stage, &mut |suffix, shape| {
+                block_tensors(stage, self.dispatch, &mut |suffix, shape| {
                     emit(Place::Block { stage: i, block }, suffix, shape)
                 });
             }
@@ -54,7 +54,7 @@ impl Config {
     }
 }
 
-fn block_tensors(stage: &Stage, emit: &mut dyn FnMut(&'static str, &[usize])) {
+fn block_tensors(stage: &Stage, dispatch: Dispatch, emit: &mut dyn FnMut(&'static str, &[usize])) {
     let (c, key, hidden) = (stage.dim, stage.key_dim(), stage.hidden);
     emit("norm1.weight", &[c]);
     emit("norm1.bias", &[c]);
@@ -64,8 +64,12 @@ fn block_tensors(stage: &Stage, emit: &mut dyn FnMut(&'static str, &[usize])) {
     emit("token_mixer.v.bias", &[key]);
     emit("token_mixer.proj.weight", &[c, key, 1, 1]);
     emit("token_mixer.proj.bias", &[c]);
-    emit("token_mixer.sim_alpha", &[1]);
-    emit("token_mixer.sim_beta", &[1]);
+    if dispatch.has_alpha() {
+        emit("token_mixer.sim_alpha", &[1]);
+    }
+    if dispatch.has_beta() {
+        emit("token_mixer.sim_beta", &[1]);
+    }
     emit("norm2.weight", &[c]);
     emit("norm2.bias", &[c]);
     emit("mlp.fc1.weight", &[hidden, c]);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fec_runtime::config::{OfficialTensor, STAGES, Stage};
+use fec_runtime::config::{Dispatch, OfficialTensor, STAGES, Similarity, Stage};
 use fec_runtime::formula::TensorFormula;
 use fec_runtime::{Config, ImageSize};
 use safetensors::SafeTensors;
@@ -262,6 +262,9 @@ fn config(entry: &Value) -> Config {
         classes: number(&entry["classes"]),
         dense: entry["dense"] == true,
         locality: [locality; STAGES - 1],
+        similarity: Similarity::Cosine,
+        dispatch: Dispatch::AlphaBeta,
+        integer: false,
     }
 }
 

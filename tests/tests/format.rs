@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use fec_convert::fold::formula_tensors;
 use fec_convert::pack::{PackOptions, pack};
-use fec_runtime::config::Place;
+use fec_runtime::config::{Dispatch, Place, Similarity};
 use fec_runtime::format::{ALIGN, DType, TensorKind, VERSION, packed_tensors};
 use fec_runtime::{AlignedBytes, Config, Model, Quantity};
 use fec_tests::container::{
     ENTRY_LEN, HEADER_LEN, Parts, TABLES, crc32, document, field, number, rows, structure,
 };
 use fec_tests::engine::pack_options;
-use fec_tests::fixtures::{changed, config, model};
+use fec_tests::fixtures::{changed, config, integers, integers_of, model};
 
 /// A file whose every number is another.
 fn example() -> (Config, PackOptions, Vec<u8>) {
@@ -58,6 +58,7 @@ fn structures_are_covered_without_holes() {
         "Tensor entry",
         "Preprocessing",
         "Self-test",
+        "GELU table",
     ] {
         let (fields, stated) = structure(name);
         let end = fields.iter().fold(0, |at, field| {
@@ -127,6 +128,23 @@ fn header_and_configuration_lie_at_the_documented_offsets() {
         &read("Configuration", dense.as_bytes(), HEADER_LEN),
         &[("flags", 1), ("classes", 0)],
     );
+    for (i, similarity) in Similarity::ALL.into_iter().enumerate() {
+        for (j, dispatch) in Dispatch::ALL.into_iter().enumerate() {
+            let network = Config {
+                similarity,
+                dispatch,
+                ..config("micro")
+            };
+            let file = integers(&network);
+            let found = read("Configuration", file.as_bytes(), HEADER_LEN);
+            let expected = [
+                ("flags", 2),
+                ("similarity", i as u64),
+                ("dispatch", j as u64),
+            ];
+            hold("network of integers", &found, &expected);
+        }
+    }
 }
 
 #[test]
@@ -203,6 +221,7 @@ fn tensors_lie_at_the_documented_offsets() {
         let (inputs, outputs) = match tensor.kind {
             TensorKind::Matrix { inputs, outputs } => (inputs, outputs),
             TensorKind::Vector { length } => (0, length),
+            TensorKind::Table => (0, 256),
         };
         let (stage, block) = match tensor.id.place {
             Place::Network => (255, 65_535),
@@ -279,6 +298,81 @@ fn panels_lie_as_in_the_worked_example() {
         (0..20).all(|k| (2..16).all(|o| value((20 + k) * 16 + o) == 0.0)),
         "padding"
     );
+}
+
+/// The norm before the head does nothing; the weights are whole numbers, the largest 127, so that every scale is 1.
+#[test]
+fn panels_of_8_bits_lie_as_in_the_worked_example() {
+    let mut network = config("micro");
+    (network.stages[3].dim, network.stages[3].hidden) = (19, 38);
+    network.classes = 18;
+    let weight = |o: usize, k: usize| match k {
+        0 => 127,
+        _ => ((o * 19 + k) * 37 % 255) as i8 as i32,
+    };
+    let weight = |o: usize, k: usize| weight(o, k).max(-127);
+    let file = integers_of(&network, |tensors| {
+        tensors.insert("norm.weight".to_owned(), vec![1.0; 19]);
+        tensors.insert("norm.bias".to_owned(), vec![0.0; 19]);
+        let weights = (0..18 * 19).map(|i| weight(i / 19, i % 19) as f32);
+        tensors.insert("head.weight".to_owned(), weights.collect());
+    });
+    let parts = Parts::of(file.as_bytes());
+    let entry = parts
+        .tensors
+        .iter()
+        .find(|entry| number(&entry[..2]) == 50)
+        .expect("a head");
+    let [start, len] = [16, 24].map(|at| number(&entry[at..at + 8]) as usize);
+    assert_eq!((entry[3], len), (2, 896));
+    let stored = &parts.sections[4].bytes[start..start + len];
+    for row in rows("Panels in 8 bits") {
+        let [output, input, place] = [0, 1, 2].map(|i| row[i].parse::<usize>().expect("a number"));
+        let found = i32::from(stored[place] as i8);
+        assert_eq!(
+            found,
+            weight(output, input),
+            "output {output}, input {input}"
+        );
+    }
+    for o in 0..32 {
+        let used = if o < 18 { 0..19 } else { 0..0 };
+        let sum: i32 = used.map(|k| weight(o, k)).sum();
+        let scale = if o < 18 { 1f32 } else { 0.0 };
+        assert_eq!(stored[640 + 4 * o..][..4], scale.to_le_bytes(), "scale {o}");
+        assert_eq!(stored[768 + 4 * o..][..4], sum.to_le_bytes(), "sum {o}");
+    }
+}
+
+#[test]
+fn tables_lie_at_the_documented_offsets() {
+    let file = integers(&config("micro"));
+    let parts = Parts::of(file.as_bytes());
+    let mut modes = Vec::new();
+    for entry in parts.tensors.iter().filter(|e| number(&e[..2]) == 26) {
+        let [start, len] = [16, 24].map(|at| number(&entry[at..at + 8]) as usize);
+        assert_eq!((entry[3], len), (3, structure("GELU table").1));
+        let bytes = &parts.sections[4].bytes[start..start + len];
+        let table = read("GELU table", bytes, 0);
+        modes.push(table["mode"]);
+        let place = Place::Block {
+            stage: entry[2].into(),
+            block: 0,
+        };
+        let model = Model::from_bytes(file.as_bytes()).expect("sound");
+        let Some(found) = model.gelu_table(place) else {
+            assert_eq!(table["mode"], 1);
+            continue;
+        };
+        let expected = [
+            ("s_pre", found.pre.to_bits().into()),
+            ("s_post", found.post.to_bits().into()),
+            ("zero", found.zero.into()),
+        ];
+        hold("table", &table, &expected);
+        assert_eq!(bytes[field("GELU table", "entries").0..], found.table[..]);
+    }
+    assert_eq!(modes, [0, 1, 0, 1]);
 }
 
 #[test]

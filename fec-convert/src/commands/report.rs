@@ -57,6 +57,7 @@ pub(super) struct Stored {
     tensors: usize,
     f32_bytes: usize,
     f16_bytes: usize,
+    i8_bytes: usize,
     file_bytes: usize,
     weights_sha256: String,
 }
@@ -118,18 +119,20 @@ impl Folded {
 
 impl Stored {
     pub(super) fn new(model: &Model<'_>, weights_sha256: String) -> Self {
-        let (mut tensors, mut f32_bytes, mut f16_bytes) = (0, 0, 0);
+        let (mut tensors, mut f32_bytes, mut f16_bytes, mut i8_bytes) = (0, 0, 0, 0);
         model.tensors(|_, dtype, bytes| {
             tensors += 1;
             match dtype {
                 DType::F32 => f32_bytes += bytes,
                 DType::F16 => f16_bytes += bytes,
+                DType::I8 | DType::U8 => i8_bytes += bytes,
             }
         });
         Self {
             tensors,
             f32_bytes,
             f16_bytes,
+            i8_bytes,
             file_bytes: model.file_len(),
             weights_sha256,
         }

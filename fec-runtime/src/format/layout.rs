@@ -35,10 +35,23 @@ pub(crate) mod config {
     pub(crate) const STAGES: usize = 64;
     pub(crate) const STAGE_LEN: usize = 32;
     pub(crate) const FLAG_DENSE: u32 = 1;
-    /// The only similarity of version 1.
-    pub(crate) const SIMILARITY_COSINE: u32 = 0;
-    /// The only dispatch of version 1: weights from alpha and beta.
-    pub(crate) const DISPATCH_ALPHA_BETA: u32 = 0;
+    pub(crate) const FLAG_INTEGER: u32 = 2;
+}
+
+/// The table between a block's two MLP layers.
+pub(crate) const GELU_LEN: usize = 320;
+pub(crate) mod gelu {
+    //! Offsets in the table, and its modes.
+    pub(crate) const PRE: usize = 0;
+    pub(crate) const POST: usize = 4;
+    pub(crate) const ZERO: usize = 8;
+    pub(crate) const MODE: usize = 12;
+    pub(crate) const RESERVED: usize = 16;
+    pub(crate) const TABLE: usize = 64;
+    /// The table is used.
+    pub(crate) const MODE_TABLE: u32 = 0;
+    /// There is no table: GELU is computed.
+    pub(crate) const MODE_COMPUTED: u32 = 1;
 }
 
 /// An entry of the section table, which follows the configuration.

@@ -14,6 +14,7 @@
 mod contents;
 pub(crate) mod crc;
 mod layout;
+mod quantised;
 pub(crate) mod read;
 mod tensors;
 #[cfg(feature = "write")]
@@ -21,7 +22,9 @@ mod write;
 
 pub use contents::{Interpolation, Labels, Preprocessing, SelfTest};
 pub use layout::{ALIGN, VERSION};
+pub use quantised::GeluTable;
+pub(crate) use quantised::{gelu_table, split_panels};
 pub use tensors::{DType, LANES, PackedTensor, Role, TensorId, TensorKind, packed_tensors};
-pub(crate) use tensors::{PATCH_INPUTS, pool_key_dim};
+pub(crate) use tensors::{GROUP, PATCH_INPUTS, pool_key_dim};
 #[cfg(feature = "write")]
-pub use write::{FileContents, WriteError, write_file};
+pub use write::{FileContents, TensorValues, WriteError, write_file};

@@ -7,8 +7,9 @@ use super::crc::{Crc32, crc32};
 use super::layout::{
     self, ALIGN, CONFIG_LEN, HEADER_LEN, SECTION_LEN, TENSOR_LEN, f32_at, u16_at, u32_at, u64_at,
 };
-use super::tensors::{DType, PackedTensor, TensorId, TensorKind, index_of, packed_tensors};
-use crate::config::{Config, Place, STAGES};
+use super::quantised::first_impossible;
+use super::tensors::{DType, PackedTensor, TensorId, index_of, packed_tensors};
+use crate::config::{Config, Dispatch, Place, STAGES, Similarity};
 use crate::error::{Checked, Error, Field};
 use crate::memory;
 
@@ -159,7 +160,7 @@ impl<'a> File<'a> {
     }
 
     /// Every entry of the table is the tensor that the configuration asks for; together they cover the section exactly, but for
-    /// zeros up to the next multiple of 64; every value is finite.
+    /// zeros up to the next multiple of 64; every value is possible.
     fn check_tensors(&self, section: (usize, usize)) -> Result<(), Error> {
         let (mut at, end) = section;
         let mut entries = self.tensor_table.chunks_exact(TENSOR_LEN);
@@ -174,6 +175,7 @@ impl<'a> File<'a> {
             result = entries
                 .next()
                 .and_then(|entry| check_entry(entry, &tensor, at))
+                .filter(|&(dtype, _)| self.config.integer || dtype != DType::I8)
                 .ok_or(refused)
                 .and_then(|(dtype, length)| {
                     let stop = at
@@ -181,12 +183,7 @@ impl<'a> File<'a> {
                         .filter(|&stop| stop <= end)
                         .ok_or(refused)?;
                     let values = self.bytes.get(at..stop).ok_or(refused)?;
-                    if let Some(element) = first_non_finite(dtype, values) {
-                        return Err(Error::WeightNotFinite {
-                            tensor: tensor.id,
-                            element,
-                        });
-                    }
+                    check_values(&tensor, dtype, values)?;
                     let next = layout::align_up(stop).ok_or(refused)?.min(end);
                     let padding = self.bytes.get(stop..next).ok_or(refused)?;
                     at = next;
@@ -283,23 +280,24 @@ fn read_config(bytes: &[u8]) -> Result<Config, Error> {
     let short = field(Field::HeadLength, bytes.len() as u64);
     let number = |offset| u32_at(bytes, offset).ok_or(short);
     let flags = number(at::FLAGS)?;
-    if flags & !at::FLAG_DENSE != 0 {
+    if flags & !(at::FLAG_DENSE | at::FLAG_INTEGER) != 0 {
         return Err(field(Field::ConfigFlags, flags));
     }
-    for (offset, name, known) in [
-        (at::SIMILARITY, Field::Similarity, at::SIMILARITY_COSINE),
-        (at::DISPATCH, Field::Dispatch, at::DISPATCH_ALPHA_BETA),
-    ] {
-        let found = number(offset)?;
-        if found != known {
-            return Err(field(name, found));
-        }
-    }
+    let (similarity, dispatch) = (number(at::SIMILARITY)?, number(at::DISPATCH)?);
     zeros(bytes.get(at::RESERVED..at::STAGES))?;
     let base = crate::config::NANO;
     let mut config = Config {
         classes: number(at::CLASSES)? as usize,
         dense: flags & at::FLAG_DENSE != 0,
+        integer: flags & at::FLAG_INTEGER != 0,
+        similarity: Similarity::ALL
+            .into_iter()
+            .find(|s| s.number() == similarity)
+            .ok_or(field(Field::Similarity, similarity))?,
+        dispatch: Dispatch::ALL
+            .into_iter()
+            .find(|d| d.number() == dispatch)
+            .ok_or(field(Field::Dispatch, dispatch))?,
         ..base
     };
     for (to, chunk) in config.locality.iter_mut().zip(
@@ -410,12 +408,9 @@ impl<'a> Sections<'a> {
 fn check_entry(entry: &[u8], tensor: &PackedTensor, at: usize) -> Option<(DType, usize)> {
     use layout::tensor as field;
     let (stage, block) = place_numbers(tensor.id.place);
-    let (inputs, outputs) = match tensor.kind {
-        TensorKind::Matrix { inputs, outputs } => (inputs, outputs),
-        TensorKind::Vector { length } => (0, length),
-    };
+    let (inputs, outputs) = tensor.kind.shape();
     let dtype = DType::from_number(*entry.get(field::DTYPE)?)?;
-    let length = tensor.kind.stored().checked_mul(dtype.size())?;
+    let length = tensor.kind.stored_bytes(dtype)?;
     let fits = u16_at(entry, field::ROLE)? == tensor.id.role as u16
         && *entry.get(field::STAGE)? == stage
         && u16_at(entry, field::BLOCK)? == block
@@ -423,8 +418,7 @@ fn check_entry(entry: &[u8], tensor: &PackedTensor, at: usize) -> Option<(DType,
         && u32_at(entry, field::INPUTS)? as usize == inputs
         && u32_at(entry, field::OUTPUTS)? as usize == outputs
         && u64_at(entry, field::OFFSET)? == at as u64
-        && u64_at(entry, field::LENGTH)? == length as u64
-        && (inputs > 0 || dtype == DType::F32);
+        && u64_at(entry, field::LENGTH)? == length as u64;
     fits.then_some((dtype, length))
 }
 
@@ -442,14 +436,31 @@ pub(crate) fn place_numbers(place: Place) -> (u8, u16) {
     }
 }
 
-fn first_non_finite(dtype: DType, bytes: &[u8]) -> Option<usize> {
+/// Every float is finite, every 8-bit number possible.
+fn check_values(tensor: &PackedTensor, dtype: DType, bytes: &[u8]) -> Result<(), Error> {
     // A float is NaN or infinite exactly when its exponent bits are all ones.
-    match dtype {
+    let not_finite = match dtype {
         DType::F32 => bytes
             .chunks_exact(4)
             .position(|b| u32_at(b, 0).is_some_and(|v| v & 0x7F80_0000 == 0x7F80_0000)),
         DType::F16 => bytes
             .chunks_exact(2)
             .position(|b| u16_at(b, 0).is_some_and(|v| v & 0x7C00 == 0x7C00)),
+        DType::I8 | DType::U8 => {
+            return match first_impossible(tensor.kind, bytes) {
+                Some(byte) => Err(Error::Quantised {
+                    tensor: tensor.id,
+                    byte,
+                }),
+                None => Ok(()),
+            };
+        }
+    };
+    match not_finite {
+        Some(element) => Err(Error::WeightNotFinite {
+            tensor: tensor.id,
+            element,
+        }),
+        None => Ok(()),
     }
 }

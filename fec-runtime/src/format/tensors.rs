@@ -2,10 +2,13 @@
 
 use core::fmt;
 
+use super::layout::GELU_LEN;
 use crate::config::{Config, PATCH, Place, STAGES, Stage};
 
 /// Output channels of a panel, and the padding of every vector.
 pub const LANES: usize = 16;
+/// Inputs that lie together in panels of 8-bit weights, and their padding.
+pub(crate) const GROUP: usize = 4;
 
 /// Storage type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,22 +17,20 @@ pub enum DType {
     F32,
     /// 16-bit floats; arithmetic stays in 32 bits.
     F16,
+    /// 8-bit integers, -127 to 127, with a scale per output: matrices of integer networks.
+    I8,
+    /// Bytes: the tables of integer networks.
+    U8,
 }
 
 impl DType {
-    /// Bytes of one value.
-    pub const fn size(self) -> usize {
-        match self {
-            DType::F32 => 4,
-            DType::F16 => 2,
-        }
-    }
-
     /// Its number in the file. Numbers are never reused.
     pub const fn number(self) -> u8 {
         match self {
             DType::F32 => 0,
             DType::F16 => 1,
+            DType::I8 => 2,
+            DType::U8 => 3,
         }
     }
 
@@ -38,6 +39,8 @@ impl DType {
         match number {
             0 => Some(DType::F32),
             1 => Some(DType::F16),
+            2 => Some(DType::I8),
+            3 => Some(DType::U8),
             _ => None,
         }
     }
@@ -47,6 +50,8 @@ impl DType {
         match self {
             DType::F32 => "f32",
             DType::F16 => "f16",
+            DType::I8 => "i8",
+            DType::U8 => "u8",
         }
     }
 }
@@ -87,6 +92,8 @@ pub enum Role {
     Fc2Weights = 23,
     /// Its bias, scaled likewise.
     Fc2Bias = 24,
+    /// GELU between the two layers of an integer network's MLP.
+    GeluTable = 26,
     /// Pool keys (SPEC 3): the triangular factor of conv_f, which has the same inner products.
     PoolKeysWeights = 30,
     /// Bias of the keys in the factor's coordinates.
@@ -137,6 +144,7 @@ impl Role {
             Role::Fc1Sums => "mlp.fc1.sums",
             Role::Fc2Weights => "mlp.fc2.weight",
             Role::Fc2Bias => "mlp.fc2.bias",
+            Role::GeluTable => "mlp.gelu.table",
             Role::PoolKeysWeights => "conv_f.weight",
             Role::PoolKeysBias => "conv_f.bias",
             Role::PoolBackWeights => "conv_f.back",
@@ -185,6 +193,8 @@ pub enum TensorKind {
         /// Its length without padding.
         length: usize,
     },
+    /// The bytes of a [`GeluTable`](super::GeluTable).
+    Table,
 }
 
 impl TensorKind {
@@ -195,6 +205,34 @@ impl TensorKind {
                 outputs.next_multiple_of(LANES).saturating_mul(inputs)
             }
             TensorKind::Vector { length } => length.next_multiple_of(LANES),
+            TensorKind::Table => GELU_LEN,
+        }
+    }
+
+    /// Bytes in the file when stored as `dtype`, or `None` where that is not possible: vectors are f32, tables u8, matrices f32, f16
+    /// or i8, the latter with four bytes of scale and four of sum for each output, padding included.
+    pub const fn stored_bytes(self, dtype: DType) -> Option<usize> {
+        match (self, dtype) {
+            (TensorKind::Matrix { .. } | TensorKind::Vector { .. }, DType::F32) => {
+                Some(self.stored().saturating_mul(4))
+            }
+            (TensorKind::Matrix { .. }, DType::F16) => Some(self.stored().saturating_mul(2)),
+            (TensorKind::Matrix { inputs, outputs }, DType::I8) => Some(
+                outputs
+                    .next_multiple_of(LANES)
+                    .saturating_mul(inputs.next_multiple_of(GROUP).saturating_add(8)),
+            ),
+            (TensorKind::Table, DType::U8) => Some(GELU_LEN),
+            _ => None,
+        }
+    }
+
+    /// Inputs and outputs as the tensor table has them.
+    pub(super) const fn shape(self) -> (usize, usize) {
+        match self {
+            TensorKind::Matrix { inputs, outputs } => (inputs, outputs),
+            TensorKind::Vector { length } => (0, length),
+            TensorKind::Table => (0, 256),
         }
     }
 }
@@ -224,6 +262,9 @@ pub fn packed_tensors(config: &Config, mut visit: impl FnMut(PackedTensor)) {
         for block in 0..stage.blocks {
             let place = Place::Block { stage: i, block };
             block_tensors(stage, &mut |role, kind| emit(place, role, kind));
+            if config.integer {
+                emit(place, Role::GeluTable, TensorKind::Table);
+            }
         }
         if config.dense {
             let place = Place::Block { stage: i, block: 0 };
@@ -291,7 +332,7 @@ pub(crate) const fn pool_key_dim(dim: usize, next: usize) -> usize {
     if dim < next { dim } else { next }
 }
 
-/// Tensors of one block, of one pool, and of the dense norm of one stage: what [`index_of`] counts with.
+/// Tensors of one block (but for its table), of one pool, and of the dense norm of one stage: what [`index_of`] counts with.
 const BLOCK_TENSORS: usize = 14;
 const POOL_TENSORS: usize = 9;
 const FEATURE_TENSORS: usize = 2;
@@ -299,11 +340,12 @@ const FEATURE_TENSORS: usize = 2;
 /// Position of a tensor in the order of [`packed_tensors`], or `None` when the network has no such tensor.
 pub(crate) fn index_of(config: &Config, id: TensorId) -> Option<usize> {
     let features = if config.dense { FEATURE_TENSORS } else { 0 };
+    let block_tensors = BLOCK_TENSORS.saturating_add(usize::from(config.integer));
     // Tensors before a stage: the patch embedding, then per stage its blocks, its dense norm and its pool.
     let stage_start = |stage: usize| {
         let before = config.stages.iter().take(stage);
         before.fold(2usize, |n, s| {
-            n.saturating_add(s.blocks.saturating_mul(BLOCK_TENSORS))
+            n.saturating_add(s.blocks.saturating_mul(block_tensors))
                 .saturating_add(features.saturating_add(POOL_TENSORS))
         })
     };
@@ -314,7 +356,7 @@ pub(crate) fn index_of(config: &Config, id: TensorId) -> Option<usize> {
                     .stages
                     .get(stage)?
                     .blocks
-                    .saturating_mul(BLOCK_TENSORS),
+                    .saturating_mul(block_tensors),
             ),
         )
     };
@@ -336,10 +378,11 @@ pub(crate) fn index_of(config: &Config, id: TensorId) -> Option<usize> {
             _ => {
                 let offset = match within(Role::KeysWeights, 9) {
                     Some(offset) => offset,
+                    None if config.integer && id.role == Role::GeluTable => BLOCK_TENSORS,
                     None => within(Role::Fc1Weights, 5)?.saturating_add(9),
                 };
                 (
-                    stage_start(stage).saturating_add(block.saturating_mul(BLOCK_TENSORS)),
+                    stage_start(stage).saturating_add(block.saturating_mul(block_tensors)),
                     offset,
                 )
             }
@@ -359,8 +402,14 @@ mod tests {
 
     #[test]
     fn every_tensor_is_found_at_its_place_in_the_list() {
-        for name in PRESETS {
-            let config = Config::preset(name).expect("listed");
+        for (name, integer) in PRESETS
+            .iter()
+            .flat_map(|name| [(name, false), (name, true)])
+        {
+            let config = Config {
+                integer,
+                ..Config::preset(name).expect("listed")
+            };
             let mut index = 0;
             packed_tensors(&config, |tensor| {
                 assert_eq!(

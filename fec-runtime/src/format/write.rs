@@ -1,14 +1,16 @@
 //! Writing a .fec file (feature "write"): the same bytes for the same contents, always.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::contents::{Preprocessing, SelfTest};
 use super::crc::crc32;
-use super::layout::{self, ALIGN, CONFIG_LEN, HEADER_LEN, SECTION_LEN, TENSOR_LEN};
+use super::layout::{self, ALIGN, CONFIG_LEN, GELU_LEN, HEADER_LEN, SECTION_LEN, TENSOR_LEN};
+use super::quantised::{GeluTable, gelu_bytes, panel_bytes};
 use super::read::place_numbers;
-use super::tensors::{DType, PackedTensor, TensorId, TensorKind, packed_tensors};
+use super::tensors::{DType, PackedTensor, TensorId, packed_tensors};
 use crate::config::Config;
 
 /// Everything a file holds but its weights.
@@ -45,11 +47,18 @@ pub enum WriteError {
     },
     /// Provenance longer than 64 KiB.
     ProvenanceTooLong,
+    /// A tensor came in a type that it cannot be stored in.
+    DType {
+        /// Which tensor.
+        tensor: TensorId,
+        /// The type given.
+        dtype: DType,
+    },
     /// A tensor came with another number of values than its shape asks for.
     Values {
         /// Which tensor.
         tensor: TensorId,
-        /// Values needed, padding included.
+        /// Values needed: with padding in floats; in 8 bits without, and a scale per output.
         needed: usize,
         /// Values given.
         given: usize,
@@ -74,6 +83,11 @@ impl fmt::Display for WriteError {
                 "provenance is longer than {} bytes",
                 layout::MAX_PROVENANCE_LEN
             ),
+            Self::DType { tensor, dtype } => write!(
+                f,
+                "{tensor} cannot be stored as {}: store it as f32",
+                dtype.name()
+            ),
             Self::Values {
                 tensor,
                 needed,
@@ -85,14 +99,101 @@ impl fmt::Display for WriteError {
 
 impl core::error::Error for WriteError {}
 
-/// The bytes of a file. `values` gives each tensor's type and values, padded to [`TensorKind::stored`]; f16 values are rounded here,
-/// to nearest even.
+/// A tensor as the writer takes it.
+#[derive(Clone, Debug)]
+pub enum TensorValues {
+    /// A matrix in panels, or a vector; padded to [`TensorKind::stored`](super::TensorKind::stored).
+    F32(Vec<f32>),
+    /// A matrix in panels, padded likewise; rounded to f16 by the writer, to nearest even.
+    F16(Vec<f32>),
+    /// A matrix in 8 bits: weight (o, k) is `values[o * inputs + k] * scales[o]`. The writer makes panels, padding and sums.
+    I8 {
+        /// [outputs, inputs], row-major, without padding; -127 to 127.
+        values: Vec<i8>,
+        /// One per output, finite, not negative.
+        scales: Vec<f32>,
+    },
+    /// GELU of an integer network's block by table.
+    Gelu {
+        /// Scale of the table's index, above 0.
+        pre: f32,
+        /// Scale of the table's entries, above 0.
+        post: f32,
+        /// Entry that means 0.
+        zero: u8,
+        /// The entries; the index is the bit pattern of the 8-bit value.
+        table: Box<[u8; 256]>,
+    },
+    /// GELU of an integer network's block is computed: the finer form.
+    GeluComputed,
+}
+
+impl TensorValues {
+    /// Storage type.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::F32(_) => DType::F32,
+            Self::F16(_) => DType::F16,
+            Self::I8 { .. } => DType::I8,
+            Self::Gelu { .. } | Self::GeluComputed => DType::U8,
+        }
+    }
+
+    /// How many values were given, and the bytes of the file. Those of an incomplete tensor are of no use.
+    fn bytes(&self, tensor: &PackedTensor) -> (usize, Vec<u8>) {
+        let (inputs, outputs) = tensor.kind.shape();
+        match self {
+            Self::F32(values) => (
+                values.len(),
+                values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            ),
+            Self::F16(values) => (
+                values.len(),
+                values
+                    .iter()
+                    .flat_map(|v| half::f16::from_f32(*v).to_le_bytes())
+                    .collect(),
+            ),
+            Self::I8 { values, scales } => (
+                values.len().saturating_add(scales.len()),
+                panel_bytes(inputs, outputs, values, scales),
+            ),
+            &Self::Gelu {
+                pre,
+                post,
+                zero,
+                ref table,
+            } => {
+                let table = GeluTable {
+                    pre,
+                    post,
+                    zero,
+                    table,
+                };
+                (GELU_LEN, gelu_bytes(Some(table)).into())
+            }
+            Self::GeluComputed => (GELU_LEN, gelu_bytes(None).into()),
+        }
+    }
+
+    /// How many values [`Self::bytes`] should count, or `None` when the tensor cannot be stored so.
+    fn needed(&self, tensor: &PackedTensor) -> Option<usize> {
+        tensor.kind.stored_bytes(self.dtype())?;
+        let (inputs, outputs) = tensor.kind.shape();
+        Some(match self {
+            Self::I8 { .. } => outputs.saturating_mul(inputs.saturating_add(1)),
+            _ => tensor.kind.stored(),
+        })
+    }
+}
+
+/// The bytes of a file. `values` gives each tensor.
 ///
 /// # Errors
 /// [`WriteError`] says what does not fit.
 pub fn write_file(
     contents: &FileContents<'_>,
-    mut values: impl FnMut(&PackedTensor) -> (DType, Vec<f32>),
+    mut values: impl FnMut(&PackedTensor) -> TensorValues,
 ) -> Result<Vec<u8>, WriteError> {
     check(contents)?;
     let mut tensors = Vec::new();
@@ -122,29 +223,27 @@ pub fn write_file(
     let mut table = Vec::new();
     let first = payload.align();
     for tensor in &tensors {
-        let (dtype, values) = values(tensor);
-        if values.len() != tensor.kind.stored() {
+        let values = values(tensor);
+        let dtype = values.dtype();
+        let possible = contents.config.integer || dtype != DType::I8;
+        let needed = values
+            .needed(tensor)
+            .filter(|_| possible)
+            .ok_or(WriteError::DType {
+                tensor: tensor.id,
+                dtype,
+            })?;
+        let (given, bytes) = values.bytes(tensor);
+        if given != needed {
             return Err(WriteError::Values {
                 tensor: tensor.id,
-                needed: tensor.kind.stored(),
-                given: values.len(),
+                needed,
+                given,
             });
         }
         let offset = payload.align();
-        match dtype {
-            DType::F32 => values
-                .iter()
-                .for_each(|v| payload.bytes.extend(v.to_le_bytes())),
-            DType::F16 => values
-                .iter()
-                .for_each(|v| payload.bytes.extend(half::f16::from_f32(*v).to_le_bytes())),
-        }
-        table.extend(tensor_entry(
-            tensor,
-            dtype,
-            offset,
-            payload.end().saturating_sub(offset),
-        ));
+        table.extend(tensor_entry(tensor, dtype, offset, bytes.len()));
+        payload.bytes.extend(bytes);
     }
     let end = payload.end();
     payload
@@ -262,12 +361,13 @@ fn assemble(
 fn config_bytes(config: &Config) -> Vec<u8> {
     use layout::config as at;
     let mut bytes = Vec::with_capacity(CONFIG_LEN);
-    let flags = if config.dense { at::FLAG_DENSE } else { 0 };
+    let dense = if config.dense { at::FLAG_DENSE } else { 0 };
+    let integer = if config.integer { at::FLAG_INTEGER } else { 0 };
     for number in [
         config.classes as u32,
-        flags,
-        at::SIMILARITY_COSINE,
-        at::DISPATCH_ALPHA_BETA,
+        dense | integer,
+        config.similarity.number(),
+        config.dispatch.number(),
     ] {
         bytes.extend(number.to_le_bytes());
     }
@@ -327,10 +427,7 @@ fn self_test_bytes(test: &SelfTest) -> Vec<u8> {
 
 fn tensor_entry(tensor: &PackedTensor, dtype: DType, offset: usize, length: usize) -> Vec<u8> {
     let (stage, block) = place_numbers(tensor.id.place);
-    let (inputs, outputs) = match tensor.kind {
-        TensorKind::Matrix { inputs, outputs } => (inputs, outputs),
-        TensorKind::Vector { length } => (0, length),
-    };
+    let (inputs, outputs) = tensor.kind.shape();
     let mut entry = Vec::with_capacity(TENSOR_LEN);
     entry.extend((tensor.id.role as u16).to_le_bytes());
     entry.extend([stage, dtype.number()]);

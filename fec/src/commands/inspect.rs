@@ -115,6 +115,7 @@ fn shape(tensor: &PackedTensor) -> Vec<usize> {
     match tensor.kind {
         TensorKind::Matrix { inputs, outputs } => vec![outputs, inputs],
         TensorKind::Vector { length } => vec![length],
+        TensorKind::Table => vec![256],
     }
 }
 

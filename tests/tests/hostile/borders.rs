@@ -4,7 +4,7 @@ use fec_convert::fold::Tensors;
 use fec_convert::pack::{PackOptions, pack};
 use fec_runtime::config::Stage;
 use fec_runtime::format::{
-    DType, FileContents, Interpolation, Preprocessing, SelfTest, WriteError, write_file,
+    FileContents, Interpolation, Preprocessing, SelfTest, TensorValues, WriteError, write_file,
 };
 use fec_runtime::{AlignedBytes, Config, Error, Model, Quantity};
 use fec_tests::container::{Parts, Section, field, open, put};
@@ -130,7 +130,7 @@ fn file_of(config: &Config) -> Vec<u8> {
     };
     let values = |i: usize| ((i * 31 % 17) as f32 - 8.0) / 64.0;
     write_file(&contents, |tensor| {
-        (DType::F32, (0..tensor.kind.stored()).map(values).collect())
+        TensorValues::F32((0..tensor.kind.stored()).map(values).collect())
     })
     .expect("a configuration within its limits")
 }

@@ -8,7 +8,7 @@ use fec_tests::container::{
     ENTRY_LEN, HEADER_LEN, Parts, Section, TABLES, field, number, put, repair, rows,
 };
 use fec_tests::engine::pack_options;
-use fec_tests::fixtures::config;
+use fec_tests::fixtures::{config, integers};
 
 /// A sound file with labels, provenance, two matrices in f16, and zeros behind one of them.
 pub(crate) fn sound() -> Vec<u8> {
@@ -23,6 +23,14 @@ pub(crate) fn sound() -> Vec<u8> {
         .map(|layer| (layer.to_owned(), DType::F16))
         .to_vec();
     pack(&network, &formula_tensors(&network), &options).expect("it packs")
+}
+
+/// A sound file of integers: every matrix in 8 bits, widths that fill neither groups nor panels, a table in the blocks of every
+/// other stage.
+pub(crate) fn sound_integers() -> Vec<u8> {
+    let mut network = config("micro");
+    (network.stages[3].dim, network.stages[3].hidden) = (19, 38);
+    integers(&network).as_bytes().to_vec()
 }
 
 type Change = (&'static str, fn(&mut Vec<u8>));
@@ -150,11 +158,11 @@ fn value(parts: &mut Parts, i: usize, at: usize, bytes: &[u8]) {
 
 /// Changes of parts, put together so that all offsets, counts and lengths fit.
 const PARTS: &[PartsChange] = &[
-    ("has configuration flags of 2", |p| {
-        configuration(p, "flags", 2)
+    ("has configuration flags of 4", |p| {
+        configuration(p, "flags", 4)
     }),
-    ("has similarity 1", |p| configuration(p, "similarity", 1)),
-    ("has dispatch 1", |p| configuration(p, "dispatch", 1)),
+    ("has similarity 3", |p| configuration(p, "similarity", 3)),
+    ("has dispatch 4", |p| configuration(p, "dispatch", 4)),
     ("has reserved configuration bytes", |p| {
         p.start[HEADER_LEN + 63] = 7
     }),
@@ -166,6 +174,10 @@ const PARTS: &[PartsChange] = &[
     }),
     ("has a locality that is not a number", |p| {
         configuration(p, "locality of pool 3", f32::NAN.to_bits().into());
+    }),
+    ("has a locality beside the dot product", |p| {
+        configuration(p, "similarity", 1);
+        configuration(p, "locality of pool 1", 0.5f32.to_bits().into());
     }),
     ("has labels twice", |p| {
         let labels = p.section(2).clone();
@@ -227,7 +239,12 @@ const PARTS: &[PartsChange] = &[
         tensor(p, 1, "outputs", |m| m + 1)
     }),
     ("has a vector in f16", |p| tensor(p, 1, "dtype", |_| 1)),
-    ("has dtype 2", |p| tensor(p, 0, "dtype", |_| 2)),
+    ("has dtype 4", |p| tensor(p, 0, "dtype", |_| 4)),
+    ("has 8-bit weights without the flag for integers", |p| {
+        tensor(p, 0, "dtype", |_| 2);
+        // 56 inputs and 16 outputs, each with a scale and a sum.
+        tensor(p, 0, "length", |_| 16 * (56 + 8));
+    }),
     ("has a tensor that begins inside another", |p| {
         tensor(p, 1, "offset", |at| at - 64)
     }),
@@ -247,7 +264,65 @@ const PARTS: &[PartsChange] = &[
     }),
 ];
 
+/// Positions of the tables of stage 0 and 1 among the tensors of [`sound_integers`].
+const TABLE: usize = 2 + 14;
+const MODE_1: usize = TABLE + 1 + 9 + 14;
+
+/// Changes of a network of integers.
+const INTEGERS: &[PartsChange] = &[
+    ("is of integers and has a vector in 8 bits", |p| {
+        tensor(p, 1, "dtype", |_| 2)
+    }),
+    ("is of integers and has a weight of -128", |p| {
+        value(p, 0, 5, &[0x80])
+    }),
+    ("is of integers and has a weight in the padding", |p| {
+        // Eight of sixteen outputs are padding.
+        value(p, 0, 8 * 4 + 3, &[1]);
+    }),
+    ("is of integers and has a negative scale", |p| {
+        value(p, 0, 16 * 56 + 2 * 4, &(-1f32).to_le_bytes())
+    }),
+    ("is of integers and has a scale that is not a number", |p| {
+        value(p, 0, 16 * 56 + 4, &f32::NAN.to_le_bytes())
+    }),
+    (
+        "is of integers and has a sum that is not its weights'",
+        |p| value(p, 0, 16 * 56 + 64 + 3 * 4, &i32::MIN.to_le_bytes()),
+    ),
+    ("is of integers and has a table without a scale", |p| {
+        table(p, TABLE, "s_pre", 0)
+    }),
+    (
+        "is of integers and has a table whose second scale is infinite",
+        |p| table(p, TABLE, "s_post", f32::INFINITY.to_bits().into()),
+    ),
+    ("is of integers and has a table whose zero is 256", |p| {
+        table(p, TABLE, "zero", 256)
+    }),
+    ("is of integers and has a table of mode 2", |p| {
+        table(p, TABLE, "mode", 2)
+    }),
+    ("is of integers and has reserved table bytes", |p| {
+        value(p, TABLE, 63, &[1])
+    }),
+    ("is of integers and has entries in a table of mode 1", |p| {
+        value(p, MODE_1, 64, &[1])
+    }),
+];
+
+/// Sets a field of the GELU table that is tensor `i`.
+fn table(parts: &mut Parts, i: usize, name: &str, number: u64) {
+    let (offset, len) = field("GELU table", name);
+    value(parts, i, offset, &number.to_le_bytes()[..len]);
+}
+
 fn changed(what: &str, sound: &[u8]) -> Vec<u8> {
+    if let Some((_, change)) = INTEGERS.iter().find(|(name, _)| *name == what) {
+        let mut parts = Parts::of(&sound_integers());
+        change(&mut parts);
+        return parts.build();
+    }
     if let Some((_, change)) = PARTS.iter().find(|(name, _)| *name == what) {
         let mut parts = Parts::of(sound);
         change(&mut parts);
@@ -269,6 +344,8 @@ fn changed(what: &str, sound: &[u8]) -> Vec<u8> {
 fn every_documented_refusal_is_given_and_every_change_documented() {
     let sound = sound();
     assert_eq!(super::survives("the sound file", &sound), Ok(()));
+    let integers = super::survives("the sound file of integers", &sound_integers());
+    assert_eq!(integers, Ok(()));
     let documented = rows("Refusals");
     let mut broken = Vec::new();
     for row in &documented {
@@ -294,7 +371,7 @@ fn every_documented_refusal_is_given_and_every_change_documented() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
     assert_eq!(
         documented.len(),
-        RAW.len() + PARTS.len() + 1,
+        RAW.len() + PARTS.len() + INTEGERS.len() + 1,
         "each change has its row"
     );
 }

@@ -4,7 +4,7 @@ pub(super) mod portable;
 
 use core::ops::Range;
 
-use crate::format::LANES;
+use crate::format::{GROUP, LANES};
 
 /// Packed weights where they lie: `[outputs / 16][inputs][16]`.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +27,6 @@ pub struct PanelsI8<'a> {
     /// Sum over k of each output's values, padded: what an activation's zero point is multiplied with.
     pub sums: &'a [i32],
 }
-
-/// Inputs that lie together in panels of 8-bit weights.
-pub(crate) const GROUP: usize = 4;
 
 impl PanelsI8<'_> {
     /// The values of input `k` for the 16 outputs of a panel, of a matrix of `inputs` inputs, widened.
