@@ -10,6 +10,7 @@ pub mod error;
 pub mod image;
 pub mod kmeans;
 pub mod labels;
+mod mapped;
 pub mod maps;
 pub mod model_file;
 pub mod output;

@@ -1,14 +1,19 @@
-//! Model files on a host: the embedded default, or a file that was read.
+//! Model files on a host: the embedded default, a file that is mapped into memory, or a small one that was read.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use fec_runtime::{AlignedBytes, Model};
 
 use crate::error::Error;
+use crate::mapped::Mapped;
 
 /// Longest model file that is read, in bytes.
 pub const MAX_MODEL_BYTES: u64 = 1 << 30;
+/// Length from which a file is mapped in place of read, in bytes: below it a copy costs less than a millisecond, and does not mind
+/// who changes the file meanwhile.
+pub const MAPPED_FROM: u64 = 1 << 20;
 
 /// The bytes of a model and the name that messages use for it.
 #[derive(Debug)]
@@ -21,6 +26,7 @@ pub struct ModelFile {
 enum Bytes {
     Embedded(&'static [u8]),
     Read(AlignedBytes),
+    Mapped(Mapped),
 }
 
 impl ModelFile {
@@ -33,27 +39,19 @@ impl ModelFile {
         }
     }
 
-    /// Reads a file; its contents are checked by [`ModelFile::model`]. `-` is standard input.
+    /// Opens a file; its contents are checked by [`ModelFile::model`]. `-` is standard input.
     ///
     /// # Errors
     /// The file cannot be read, or has more than [`MAX_MODEL_BYTES`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         let bytes = if path == Path::new("-") {
-            let mut bytes = Vec::new();
-            let mut input = std::io::stdin().take(MAX_MODEL_BYTES + 1);
-            input
-                .read_to_end(&mut bytes)
-                .map_err(|e| Error::from_read(path, e))?;
-            AlignedBytes::copy_of(&bytes)
+            read_all(path, std::io::stdin())?
         } else {
-            read_aligned(path)?
+            open_bytes(path)?
         };
-        if bytes.as_bytes().len() as u64 > MAX_MODEL_BYTES {
-            return Err(Error::FileTooLarge { path: path.into() });
-        }
         Ok(Self {
             name: path.display().to_string(),
-            bytes: Bytes::Read(bytes),
+            bytes,
         })
     }
 
@@ -70,6 +68,7 @@ impl ModelFile {
         let bytes = match &self.bytes {
             Bytes::Embedded(bytes) => bytes,
             Bytes::Read(bytes) => bytes.as_bytes(),
+            Bytes::Mapped(file) => file.as_bytes(),
         };
         Model::from_bytes(bytes).map_err(|source| Error::Model {
             name: self.name.clone(),
@@ -78,10 +77,10 @@ impl ModelFile {
     }
 }
 
-/// Reads a file straight into aligned memory. A file whose length is not known beforehand (a pipe) is copied once.
-fn read_aligned(path: &Path) -> Result<AlignedBytes, Error> {
+/// Maps a file, or reads a small one straight into aligned memory. A file whose length is not known beforehand (a pipe) is copied once.
+fn open_bytes(path: &Path) -> Result<Bytes, Error> {
     let fail = |source| Error::from_read(path, source);
-    let mut file = std::fs::File::open(path).map_err(fail)?;
+    let mut file = File::open(path).map_err(fail)?;
     let metadata = file.metadata().map_err(fail)?;
     if metadata.is_dir() {
         return Err(Error::IsFolder { path: path.into() });
@@ -89,14 +88,28 @@ fn read_aligned(path: &Path) -> Result<AlignedBytes, Error> {
     if metadata.len() > MAX_MODEL_BYTES {
         return Err(Error::FileTooLarge { path: path.into() });
     }
-    if metadata.is_file() {
-        let mut bytes = AlignedBytes::zeroed(metadata.len() as usize);
-        file.read_exact(bytes.as_bytes_mut()).map_err(fail)?;
-        return Ok(bytes);
+    if !metadata.is_file() {
+        return read_all(path, file);
     }
+    // Not every file system can map; all can read.
+    if metadata.len() >= MAPPED_FROM
+        && let Ok(mapped) = Mapped::new(&file)
+    {
+        return Ok(Bytes::Mapped(mapped));
+    }
+    let mut bytes = AlignedBytes::zeroed(metadata.len() as usize);
+    file.read_exact(bytes.as_bytes_mut()).map_err(fail)?;
+    Ok(Bytes::Read(bytes))
+}
+
+/// All that comes, up to the limit.
+fn read_all(path: &Path, from: impl Read) -> Result<Bytes, Error> {
     let mut bytes = Vec::new();
-    file.take(MAX_MODEL_BYTES + 1)
+    from.take(MAX_MODEL_BYTES + 1)
         .read_to_end(&mut bytes)
-        .map_err(fail)?;
-    Ok(AlignedBytes::copy_of(&bytes))
+        .map_err(|source| Error::from_read(path, source))?;
+    if bytes.len() as u64 > MAX_MODEL_BYTES {
+        return Err(Error::FileTooLarge { path: path.into() });
+    }
+    Ok(Bytes::Read(AlignedBytes::copy_of(&bytes)))
 }

@@ -188,3 +188,24 @@ fn a_model_without_labels_shows_numbers() {
         .json();
     assert_eq!(report["images"], 1);
 }
+
+/// From a mebibyte on a file is mapped into memory: it must be checked like one that is read.
+#[test]
+fn a_mapped_model_is_the_one_that_is_read() {
+    let model = fs::read(workspace().join("models/default.fec")).expect("the default model");
+    assert!(model.len() as u64 >= fec::model_file::MAPPED_FROM);
+    let dir = folder();
+    let path = dir.path().join("m.fec");
+    fs::write(&path, &model).expect("a file");
+    fec_in(&dir, &["verify", "m.fec"]).expect(0);
+    let refused = |bytes: &[u8]| {
+        fs::write(&path, bytes).expect("a file");
+        let run = fec_in(&dir, &["verify", "m.fec"]);
+        assert!(run.error(1).starts_with("m.fec: "), "{run}");
+    };
+    refused(&model[..model.len() - 1]);
+    refused(&[&model[..], &[0]].concat());
+    let mut flipped = model.clone();
+    flipped[model.len() / 2] ^= 1;
+    refused(&flipped);
+}
