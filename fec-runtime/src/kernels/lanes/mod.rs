@@ -7,6 +7,10 @@
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
+#[cfg(test)]
+mod check;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
 mod portable;
 
 pub(super) use portable::Portable;
