@@ -89,8 +89,8 @@ pub enum Error {
     NoClasses { model: String },
     /// More class folders than the model has classes.
     ClassCount { found: usize, classes: usize },
-    /// Kernels that this machine does not have.
-    NoIsa { isa: &'static str },
+    /// `FEC_ISA` names no kernels that this machine has.
+    Isa { found: String, reason: String },
     /// Two runs on the same input gave different results.
     Unsteady,
     /// Threads could not be started.
@@ -168,9 +168,12 @@ impl Error {
                 f,
                 "{found} class folders, but the model has {classes} classes; give the model that these folders belong to"
             ),
-            Error::NoIsa { isa } => {
-                write!(f, "this machine has no {isa} kernels; leave --isa out for its best")
-            }
+            Error::Isa { found, reason } => write!(
+                f,
+                "{} is '{}': {reason}",
+                crate::isa::VARIABLE,
+                Plain(found)
+            ),
             Error::Unsteady => f.write_str(
                 "two runs on the same image gave different results: please report this, with the model",
             ),

@@ -8,6 +8,7 @@ pub mod confusion;
 pub mod dataset;
 pub mod error;
 pub mod image;
+pub mod isa;
 pub mod kmeans;
 pub mod labels;
 mod mapped;

@@ -6,19 +6,19 @@ use std::time::Instant;
 
 use fec::Error;
 use fec::output::{Exit, Output};
-use fec_runtime::kernels::{Isa, Kernels};
+use fec_runtime::kernels::{Kernels, Values};
 use fec_runtime::{AlignedBytes, Image, ImageSize, MapSize, Model, Probe, Session, Step};
 use serde::Serialize;
 
-use super::{Common, milliseconds, parse_size};
+use super::{Common, milliseconds, parse_size, pool};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Size of the network's input in place of the model's: N or HEIGHTxWIDTH
     #[arg(long, value_name = "N|HxW", value_parser = parse_size)]
     size: Option<ImageSize>,
-    /// Threads for one image; this version has one
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1))]
+    /// Threads for one image
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     threads: u16,
     /// Runs that are timed, after a warm-up
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -27,12 +27,8 @@ pub(crate) struct Args {
     #[arg(long)]
     profile: bool,
     /// Instruction set of the kernels in place of the machine's best
-    #[arg(long, value_name = "NAME", value_parser = parse_isa)]
-    isa: Option<Isa>,
-}
-
-fn parse_isa(name: &str) -> Result<Isa, String> {
-    Isa::from_name(name).ok_or_else(|| format!("known are: {}", Isa::ALL.map(Isa::name).join(", ")))
+    #[arg(long, value_name = "NAME", value_parser = fec::isa::named)]
+    isa: Option<&'static Kernels>,
 }
 
 #[derive(Serialize)]
@@ -74,30 +70,37 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
     let size = args.size.unwrap_or(model.preprocessing().size);
     let plan = model.plan(size)?;
     let kernels = match args.isa {
-        Some(isa) => Kernels::get(isa).ok_or(Error::NoIsa { isa: isa.name() })?,
-        None => Kernels::best(),
+        Some(kernels) => kernels,
+        None => fec::isa::kernels()?,
     };
     let mut arena = AlignedBytes::zeroed(plan.arena_len());
     let mut session = Session::with_kernels(&model, plan, arena.as_bytes_mut(), kernels)?;
     let image = Image::formula(size, 0);
     let mut crc = 0;
-    for _ in 0..WARM_UP {
-        crc = session.run(&image)?.output_crc();
-    }
     let mut profile = Profile::default();
     let mut times = Vec::new();
-    for _ in 0..args.runs {
-        let started = Instant::now();
-        let output = if args.profile {
-            session.run_with(&image, &mut profile)?
-        } else {
-            session.run(&image)?
-        };
-        times.push(started.elapsed());
-        // The same input must give the same bits: a bench of wrong results is worth nothing.
-        if output.output_crc() != crc {
-            return Err(Error::Unsteady);
+    let mut runs = || -> Result<(), Error> {
+        for _ in 0..WARM_UP {
+            crc = session.run(&image)?.output_crc();
         }
+        for _ in 0..args.runs {
+            let started = Instant::now();
+            let output = if args.profile {
+                session.run_with(&image, &mut profile)?
+            } else {
+                session.run(&image)?
+            };
+            times.push(started.elapsed());
+            // The same input must give the same bits: a bench of wrong results is worth nothing.
+            if output.output_crc() != crc {
+                return Err(Error::Unsteady);
+            }
+        }
+        Ok(())
+    };
+    match usize::from(args.threads) {
+        1 => runs()?,
+        threads => pool(threads)?.install(runs)?,
     }
     let report = Report {
         model: file.name().to_string(),
@@ -161,7 +164,7 @@ impl Probe for Profile {
         self.begun = Some(Instant::now());
     }
 
-    fn end(&mut self, step: Step, _values: &[f32], _size: MapSize, _channels: usize) {
+    fn end(&mut self, step: Step, _values: Values<'_>, _size: MapSize, _channels: usize) {
         let time = self
             .begun
             .take()
@@ -170,6 +173,10 @@ impl Probe for Profile {
             Some((_, times)) => times.push(time),
             None => self.times.push((step, vec![time])),
         }
+    }
+
+    fn watches_assignments(&self) -> bool {
+        false
     }
 }
 
@@ -198,7 +205,8 @@ fn text(report: &Report) -> String {
         output_crc,
         ..
     } = report;
-    let mut text = format!("{model}: {height}x{width}, {dtype}, {isa} kernels, {threads} thread\n");
+    let noun = if *threads == 1 { "thread" } else { "threads" };
+    let mut text = format!("{model}: {height}x{width}, {dtype}, {isa} kernels, {threads} {noun}\n");
     if let Some(steps) = &report.steps {
         for TimedStep { step, ms } in steps {
             let _ = writeln!(text, "  {ms:9.3} ms  {step}");

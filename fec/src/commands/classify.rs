@@ -8,7 +8,6 @@ use fec::Error;
 use fec::classifier::Classifier;
 use fec::output::{Exit, Output};
 use fec_runtime::ImageSize;
-use fec_runtime::kernels::Kernels;
 use serde::Serialize;
 
 use super::{Common, Ranked, in_order, labels, milliseconds, needs_classes, parse_size, ranked};
@@ -27,7 +26,7 @@ pub(crate) struct Args {
     /// Give the logits of every class as well (with --json)
     #[arg(long)]
     logits: bool,
-    /// Threads, over the files; every core without it
+    /// Threads, over the files, or within the image if it is one; every core without it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }
@@ -53,7 +52,8 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
     let model = file.model()?;
     needs_classes(&model, &file)?;
     let labels = labels(&model);
-    let state = || Classifier::new(&model, args.size, Kernels::best());
+    let kernels = fec::isa::kernels()?;
+    let state = || Classifier::new(&model, args.size, kernels);
     // Made once here, so that a size that is not possible is said once.
     state()?;
     let classify = |classifier: &mut Classifier<'_>, path: &PathBuf| {

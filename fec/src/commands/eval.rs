@@ -9,7 +9,6 @@ use fec::classifier::Classifier;
 use fec::confusion::Confusion;
 use fec::dataset::{ClassFolder, Entry};
 use fec::output::{Exit, Output, make_folder, write_atomically};
-use fec_runtime::kernels::Kernels;
 use fec_runtime::{ImageSize, Model, Ranked};
 use serde::Serialize;
 
@@ -99,7 +98,8 @@ fn evaluate(
     common: &Common,
     out: &mut Output,
 ) -> Result<Tally, Error> {
-    let state = || Classifier::new(model, args.size, Kernels::best());
+    let kernels = fec::isa::kernels()?;
+    let state = || Classifier::new(model, args.size, kernels);
     state()?;
     let work = |classifier: &mut Classifier<'_>, entry: &&Entry| {
         let photo = common.open_photo(&entry.path)?;

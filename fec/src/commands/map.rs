@@ -12,7 +12,6 @@ use fec::output::{Exit, Output, make_folder, write_atomically};
 use fec::page::{ClassRow, Level, Page};
 use fec::render::{Style, overlay};
 use fec::{Error, Photo};
-use fec_runtime::kernels::Kernels;
 use fec_runtime::{ImageSize, Model};
 use serde::Serialize;
 
@@ -95,6 +94,8 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
     if let Some(size) = args.size {
         model.plan(size)?;
     }
+    // Asked here as well, so that kernels which are not there are said once.
+    fec::isa::kernels()?;
     let mut exit = Exit::Ok;
     let mut stems = BTreeSet::new();
     for path in &args.files {
@@ -164,7 +165,7 @@ fn map(
         top_classes(model, &photo, &labels)?
     };
     let classes: Vec<usize> = top.iter().map(|ranked| ranked.class).collect();
-    let maps = ClusterMaps::of(model, &photo, args.size, &classes, Kernels::best())?;
+    let maps = ClusterMaps::of(model, &photo, args.size, &classes, fec::isa::kernels()?)?;
     let groups = args.clusters.map(|k| maps.groups(usize::from(k)));
     let groups = groups.transpose()?;
 
@@ -204,7 +205,7 @@ fn map(
 
 fn top_classes(model: &Model<'_>, photo: &Photo, labels: &[String]) -> Result<Vec<Ranked>, Error> {
     const SHOWN: usize = 5;
-    let mut classifier = Classifier::new(model, None, Kernels::best())?;
+    let mut classifier = Classifier::new(model, None, fec::isa::kernels()?)?;
     classifier
         .classify(photo, |output| ranked(output, labels, SHOWN))
         .map(|(top, _)| top)

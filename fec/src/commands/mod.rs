@@ -96,6 +96,14 @@ pub(crate) fn needs_classes(model: &Model<'_>, file: &ModelFile) -> Result<(), E
     }
 }
 
+/// A pool of so many threads. They sleep when there is nothing to do, and end with the pool.
+pub(crate) fn pool(threads: usize) -> Result<rayon::ThreadPool, Error> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|error| Error::Threads {
+        reason: error.to_string(),
+    })
+}
+
 /// Does `work` on every item, on `threads` threads, and hands the results on in order. At most a few items per thread are held at a
 /// time, so that memory does not grow with their number. `state` makes what one thread needs.
 pub(crate) fn in_order<I: Sync, S, T: Send>(
@@ -114,10 +122,7 @@ pub(crate) fn in_order<I: Sync, S, T: Send>(
             .iter()
             .try_for_each(|item| each(item, work(&mut state, item)));
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|error| Error::Threads {
-        reason: error.to_string(),
-    })?;
+    let pool = pool(threads)?;
     // A state that could not be made is tried again for each item, which then gets the error.
     let work = |made: &mut Result<S, Error>, item: &I| match made {
         Ok(state) => work(state, item),

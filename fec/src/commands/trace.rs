@@ -9,7 +9,7 @@ use fec::classifier::Classifier;
 use fec::output::{Exit, Output, write_atomically};
 use fec::{Error, preprocess};
 use fec_runtime::config::{POOLS, STAGES};
-use fec_runtime::kernels::Kernels;
+use fec_runtime::kernels::Values;
 use fec_runtime::{Config, Image, ImageSize, MapSize, Probe, Step};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde::Serialize;
@@ -47,7 +47,7 @@ struct Listed {
 pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit, Error> {
     let file = common.model_file()?;
     let model = file.model()?;
-    let mut classifier = Classifier::new(&model, args.size, Kernels::best())?;
+    let mut classifier = Classifier::new(&model, args.size, fec::isa::kernels()?)?;
     let plan = *classifier.plan();
     let mut trace = Trace {
         config: *model.config(),
@@ -140,7 +140,7 @@ struct Trace {
 }
 
 impl Probe for Trace {
-    fn end(&mut self, step: Step, values: &[f32], size: MapSize, channels: usize) {
+    fn end(&mut self, step: Step, values: Values<'_>, size: MapSize, channels: usize) {
         let blocks = |stage: usize| {
             self.config
                 .stages
@@ -167,10 +167,14 @@ impl Probe for Trace {
         }
         self.tensors.insert(name, tensor);
     }
+
+    fn watches_assignments(&self) -> bool {
+        false
+    }
 }
 
 /// [N, C] to [1, C, H, W].
-fn planar(values: &[f32], size: MapSize, channels: usize) -> Tensor {
+fn planar(values: Values<'_>, size: MapSize, channels: usize) -> Tensor {
     let column = |c: usize| values.iter().skip(c).step_by(channels.max(1));
     let bytes = (0..channels)
         .flat_map(column)

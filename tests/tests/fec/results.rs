@@ -214,6 +214,79 @@ fn bench_profiles_every_step_in_order() {
     }
 }
 
+/// `fec` with a choice of kernels in the environment.
+fn with_isa(name: &str, args: &[&str]) -> Run {
+    run(fec().env("FEC_ISA", name).args(args))
+}
+
+#[test]
+fn the_environment_chooses_the_kernels_of_every_command() {
+    let dir = folder();
+    let target = dir.path().join("out").display().to_string();
+    let chelsea = chelsea();
+    let commands: [&[&str]; 5] = [
+        &["classify", &chelsea, &chelsea],
+        &["map", &chelsea, &chelsea, "-o", &target],
+        &["eval", &target],
+        &["bench", "--runs", "1"],
+        &["trace", "formula:0", "-o", &target],
+    ];
+    fs::create_dir_all(dir.path().join("out/cat")).expect("a folder");
+    fs::copy(&chelsea, dir.path().join("out/cat/1.jpg")).expect("a photo");
+    for args in commands {
+        for name in ["", "sse9", "AVX2"] {
+            let refused = with_isa(name, args);
+            let line = refused.error(1);
+            let start = format!("FEC_ISA is '{name}': unknown; available are portable");
+            assert!(
+                line.starts_with(&start) && line.contains("neon"),
+                "{args:?}: {line}"
+            );
+            assert!(refused.stdout.is_empty(), "{refused}");
+        }
+    }
+    assert_eq!(names(dir.path().join("out")), ["cat"]);
+    let isa = |run: Run| run.expect(0).json()["isa"].clone();
+    let bench = ["--json", "bench", "--runs", "1"];
+    assert_eq!(isa(with_isa("portable", &bench)), "portable");
+    // What the call itself says counts more.
+    let named = [&bench[..], &["--isa", "portable"]].concat();
+    assert_eq!(isa(with_isa("sse9", &named)), "portable");
+}
+
+#[test]
+fn every_instruction_set_is_run_or_refused_with_those_there_are() {
+    for isa in fec_runtime::kernels::Isa::ALL {
+        let args = ["--json", "bench", "--runs", "1", "--isa", isa.name()];
+        let run = run(fec().args(args));
+        if fec_runtime::kernels::Kernels::get(isa).is_some() {
+            assert_eq!(run.expect(0).json()["isa"], isa.name());
+        } else {
+            let line = run.error(2);
+            assert!(
+                line.contains("does not have it; available are portable"),
+                "{line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let of = |threads: &str| json(&["bench", "--runs", "2", "--threads", threads]);
+    let one = of("1");
+    for threads in ["2", "3", "7"] {
+        let found = of(threads);
+        assert_eq!(found["output_crc"], one["output_crc"], "{threads} threads");
+        assert_eq!(found["threads"].to_string(), threads);
+    }
+    let logits = |threads: &str| {
+        json(&["classify", "--logits", "--threads", threads, &chelsea()])["logits"].clone()
+    };
+    assert_eq!(logits("1"), logits("2"));
+    assert_eq!(logits("1"), logits("7"));
+}
+
 #[test]
 fn inspect_shows_what_the_file_holds() {
     let found = json(&["inspect"]);

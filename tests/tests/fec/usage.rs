@@ -3,7 +3,7 @@
 use super::*;
 
 /// Calls with mistakes that the command line alone shows, and a part of what must be said.
-const USAGE: [(&[&str], &str); 30] = [
+const USAGE: [(&[&str], &str); 31] = [
     (&["clasify", "x.png"], "'classify'"),
     (&["evall", "x"], "'eval'"),
     (&["nonsense"], "'nonsense'"),
@@ -28,6 +28,7 @@ const USAGE: [(&[&str], &str); 30] = [
     (&["eval", "a", "--limit", "0"], "--limit <N>"),
     (&["bench", "--isa", "sse9"], "portable"),
     (&["bench", "--runs", "0"], "--runs <N>"),
+    (&["bench", "--threads", "0"], "--threads <N>"),
     (&["bench", "--threads", "1000000"], "--threads <N>"),
     (&["trace", "formula:0"], "--out <OUT.safetensors>"),
     (&["trace", "formula:0", "-o", ""], "--out <OUT.safetensors>"),
