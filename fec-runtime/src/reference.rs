@@ -7,17 +7,15 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::config::{Config, OfficialTensor, PATCH, Place, STAGES};
 use crate::formula::TensorFormula;
 use crate::image::{Image, ImageSize, MapSize};
-use map::{
-    Regions, adaptive_average_pool, add, argmax, multiply_add, normalized, scaled, transpose,
-    windows,
-};
+use cluster::{Choice, Region, cluster_region};
+use map::{Regions, adaptive_average_pool, add, multiply_add, scaled, transpose, windows};
 
+mod cluster;
 mod map;
 mod trace;
 
@@ -203,7 +201,7 @@ impl Network {
     }
 }
 
-// ---- SPEC 3: pool; its clustering (3.2, 3.3, 3.6) serves the mixer as well ----
+// ---- SPEC 3: pool; its clustering serves the mixer as well ----
 
 /// A run under way.
 struct Run<'a> {
@@ -235,7 +233,7 @@ impl Run<'_> {
                 rows: half.rows / folds,
                 cols: half.cols / folds,
             },
-            similarity: Similarity::Pool {
+            choice: Choice::Pool {
                 locality: network.config.locality[stage],
             },
         };
@@ -265,7 +263,7 @@ impl Run<'_> {
             name,
             regions,
             centres,
-            similarity,
+            choice,
         } = clusterer;
         let n = regions.size().elements();
         let forced = self.forced.and_then(|forced| forced.get(&name));
@@ -288,7 +286,7 @@ impl Run<'_> {
                 &regions.cut(r, keys),
                 &regions.cut(r, values),
                 centres,
-                similarity,
+                (self.network.config.similarity, choice),
                 forced,
             );
             each(r, &found);
@@ -309,116 +307,7 @@ struct Clusterer {
     regions: Regions,
     /// Centres of one region, in rows and columns.
     centres: MapSize,
-    similarity: Similarity,
-}
-
-/// What the argmax is over, given a cosine.
-#[derive(Clone, Copy)]
-enum Similarity {
-    Pool { locality: f32 },
-    Mixer { alpha: f32, beta: f32 },
-}
-
-/// One region, clustered.
-struct Region {
-    assign: Vec<u16>,
-    own: Vec<u16>,
-    margin: Vec<f32>,
-    /// Each element's similarity to its centre [N].
-    weight: Vec<f32>,
-    reps: Vec<f32>,
-    centre_keys: Vec<f32>,
-}
-
-fn cluster_region(
-    keys: &Map,
-    values: &Map,
-    grid: MapSize,
-    similarity: Similarity,
-    forced: Option<&[u16]>,
-) -> Region {
-    let (n, d) = (keys.size.elements(), keys.channels);
-    // Eq. 4: the centres are means of windows.
-    let centre_keys = adaptive_average_pool(keys, grid);
-    let centre_values = adaptive_average_pool(values, grid);
-    let m = grid.elements();
-    let mut found = Region {
-        assign: Vec::new(),
-        own: Vec::new(),
-        margin: Vec::new(),
-        weight: Vec::new(),
-        reps: centre_values.values,
-        centre_keys: centre_keys.values.clone(),
-    };
-    // Eq. 5: the cosine of every key with every centre's key.
-    let unit_centres = transpose(&normalized(&centre_keys).values, m, d);
-    let mut members = vec![0.0; m];
-    for (i, (key, value)) in normalized(keys)
-        .elements()
-        .zip(values.elements())
-        .enumerate()
-    {
-        let mut cosines = vec![0.0; m];
-        multiply_add(key, &unit_centres, &mut cosines);
-        let place = (i / keys.size.cols, i % keys.size.cols);
-        let weights: Vec<f32> = cosines
-            .iter()
-            .enumerate()
-            .map(|(j, &cos)| similarity.of(cos, place, (j / grid.cols, j % grid.cols)))
-            .collect();
-        let own = argmax(&weights);
-        let assign = forced
-            .and_then(|f| f.get(i))
-            .map_or(own, |&f| usize::from(f));
-        found.own.push(own as u16);
-        found.assign.push(assign as u16);
-        found.margin.push(similarity.margin(&cosines, &weights));
-        found.weight.push(weights[assign]);
-        // Eq. 6, the sum: no weighting by similarity.
-        members[assign] += 1.0;
-        for (r, v) in found.reps[assign * d..(assign + 1) * d]
-            .iter_mut()
-            .zip(value)
-        {
-            *r += v;
-        }
-    }
-    // Eq. 6: R = (centre + sum of members) / (1 + members).
-    for (r, members) in found.reps.chunks_exact_mut(d).zip(&members) {
-        r.iter_mut().for_each(|r| *r /= 1.0 + members);
-    }
-    debug_assert_eq!(found.assign.len(), n);
-    found
-}
-
-impl Similarity {
-    /// Similarity of the element in row and column `element` to the centre in row and column `centre`.
-    fn of(self, cos: f32, element: (usize, usize), centre: (usize, usize)) -> f32 {
-        match self {
-            // 3.3: the assignment ignores position. 3.6: unless locality (ours) is set; distances in a centre's cells.
-            Similarity::Pool { locality } => {
-                let y = (element.0 as f32 + 0.5) / 2.0 - (centre.0 as f32 + 0.5);
-                let x = (element.1 as f32 + 0.5) / 2.0 - (centre.1 as f32 + 0.5);
-                cos - locality * (y * y + x * x)
-            }
-            // 4.2. The argmax is over this f32 value, so that whatever saturates ties.
-            Similarity::Mixer { alpha, beta } => 1.0 / (1.0 + libm::expf(-(beta + alpha * cos))),
-        }
-    }
-
-    /// Lead of the best over the second: of cosines in a mixer (of the lowest where alpha < 0), else of similarities.
-    fn margin(self, cosines: &[f32], weights: &[f32]) -> f32 {
-        let (values, sign) = match self {
-            Similarity::Pool { .. } => (weights, 1.0),
-            Similarity::Mixer { alpha, .. } => (cosines, if alpha < 0.0 { -1.0 } else { 1.0 }),
-        };
-        let (mut best, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
-        for v in values.iter().map(|v| v * sign) {
-            second = second.max(v.min(best));
-            best = best.max(v);
-        }
-        if values.len() > 1 { best - second } else { 1.0 }
-    }
+    choice: Choice,
 }
 
 // ---- SPEC 4: mixer ----
@@ -428,10 +317,17 @@ impl Run<'_> {
     fn mixer(&mut self, stage: usize, block: usize, x: &Map) -> Result<Map, Refused> {
         let (network, place) = (self.network, Place::Block { stage, block });
         let config = network.config.stages[stage];
-        let scalar = |name| network.tensor(place, name).first().copied().unwrap_or(0.0);
+        // Table 4b: where they are not learnt they are 1 and 0.
+        let scalar = |name, absent| {
+            network
+                .tensor(place, name)
+                .first()
+                .copied()
+                .unwrap_or(absent)
+        };
         let (alpha, beta) = (
-            scalar("token_mixer.sim_alpha"),
-            scalar("token_mixer.sim_beta"),
+            scalar("token_mixer.sim_alpha", 1.0),
+            scalar("token_mixer.sim_beta", 0.0),
         );
         let keys = network.linear(place, "token_mixer.f", x);
         let values = network.linear(place, "token_mixer.v", x);
@@ -447,7 +343,7 @@ impl Run<'_> {
                 rows: config.proposals,
                 cols: config.proposals,
             },
-            similarity: Similarity::Mixer { alpha, beta },
+            choice: Choice::Mixer { alpha, beta },
         };
         let d = config.head_dim;
         let mut y = Map::zeros(x.size, values.channels);

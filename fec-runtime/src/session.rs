@@ -196,6 +196,7 @@ impl<'m, 'a> Session<'m, 'a> {
             ),
             proj: proj.weights,
             proj_bias: proj.bias,
+            similarity: plan.config.similarity,
             alpha,
             beta,
             ties: mixer::ties_matter(alpha, beta),
@@ -258,6 +259,7 @@ impl<'m, 'a> Session<'m, 'a> {
             stage,
             map: shape.map,
             folds: shape.folds,
+            similarity: plan.config.similarity,
             lambda: plan.config.locality[stage],
             keys: model.linear(place, Role::PoolKeysWeights, Role::PoolKeysBias),
             back: model

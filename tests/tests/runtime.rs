@@ -8,3 +8,5 @@ mod network;
 mod refusals;
 #[path = "runtime/results.rs"]
 mod results;
+#[path = "runtime/similarity.rs"]
+mod similarity;

@@ -27,6 +27,7 @@ pub use moments::Moments;
 pub use scatter::Scatter;
 pub use values::{Values, ValuesMut};
 pub use weights::CosineWeights;
+pub(crate) use weights::similarity;
 
 use crate::format::LANES;
 

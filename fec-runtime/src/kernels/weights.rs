@@ -1,7 +1,8 @@
-//! The mixer's weights (SPEC 4.2): only the winning centre's cosine is ever needed.
+//! The mixer's weights (SPEC 4.2): only the winning centre's similarity is ever needed.
 
 use super::activation::sigmoid;
 use super::{divisor, lane_sum};
+use crate::config::Similarity;
 
 /// Weights of the rows of one head with their centres.
 #[derive(Clone, Copy, Debug)]
@@ -12,12 +13,14 @@ pub struct CosineWeights<'a> {
     pub stride: usize,
     /// Channels d of the head.
     pub dim: usize,
-    /// Unit keys of the centres, rows `centre_stride` apart.
+    /// Keys of the centres, rows `centre_stride` apart; unit keys for the cosine.
     pub centres: &'a [f32],
     /// Distance of two rows of centres, in values.
     pub centre_stride: usize,
     /// Centre of each element.
     pub assign: &'a [u16],
+    /// What they are compared by.
+    pub similarity: Similarity,
     /// sim_alpha.
     pub alpha: f32,
     /// sim_beta.
@@ -39,9 +42,19 @@ impl CosineWeights<'_> {
         );
     }
 
-    /// Weight of a key with a unit key.
-    pub(crate) fn weight(key: &[f32], centre: &[f32], alpha: f32, beta: f32) -> f32 {
-        sigmoid(beta + alpha * cosine(key, centre))
+    /// Weight of a key with a centre's.
+    pub(crate) fn weight(&self, key: &[f32], centre: &[f32]) -> f32 {
+        sigmoid(self.beta + self.alpha * similarity(self.similarity, key, centre))
+    }
+}
+
+/// Similarity of a key and a centre's key, which is a unit key for the cosine.
+#[inline(always)]
+pub(crate) fn similarity(measure: Similarity, key: &[f32], centre: &[f32]) -> f32 {
+    match measure {
+        Similarity::Cosine => cosine(key, centre),
+        Similarity::Dot => lane_sum(key, centre, |a, b| a * b),
+        Similarity::Euclidean => -libm::sqrtf(lane_sum(key, centre, |a, b| (a - b) * (a - b))),
     }
 }
 
@@ -54,7 +67,7 @@ fn cosine(key: &[f32], unit: &[f32]) -> f32 {
 pub(super) fn portable(w: &CosineWeights<'_>, out: &mut [f32]) {
     for (n, (out, &centre)) in out.iter_mut().zip(w.assign).enumerate() {
         let key = &w.keys[n * w.stride..][..w.dim];
-        let unit = &w.centres[usize::from(centre) * w.centre_stride..][..w.dim];
-        *out = CosineWeights::weight(key, unit, w.alpha, w.beta);
+        let centre = &w.centres[usize::from(centre) * w.centre_stride..][..w.dim];
+        *out = w.weight(key, centre);
     }
 }

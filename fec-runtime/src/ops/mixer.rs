@@ -5,13 +5,13 @@
 //! x_n += b + sum over heads of w_n * (P_h R_h)[a_n], P_h R_h being made once per centre.
 
 use super::{Context, NormLinear, Region, Regions, TILE, room};
-use crate::config::Stage;
+use crate::config::{Similarity, Stage};
 use crate::format::LANES;
 use crate::image::MapSize;
 use crate::kernels::activation::sigmoid;
 use crate::kernels::{
     Assign, CosineWeights, Dispatch, Epilogue, Kernels, Matmul, Moments, Norm, Scatter, Weights,
-    divisor,
+    divisor, lane_sum, similarity,
 };
 use crate::memory::cut;
 use crate::probe::{Clusterer, Probe};
@@ -26,9 +26,10 @@ pub(crate) struct Mixer<'a> {
     pub(crate) values: NormLinear<'a>,
     pub(crate) proj: Weights<'a>,
     pub(crate) proj_bias: &'a [f32],
+    pub(crate) similarity: Similarity,
     pub(crate) alpha: f32,
     pub(crate) beta: f32,
-    /// Whether the weights decide, and not the cosines: [`ties_matter`].
+    /// Whether the weights decide, and not the cosines: [`ties_matter`]. Of no use for other similarities.
     pub(crate) ties: bool,
 }
 
@@ -40,7 +41,7 @@ fn pieces(s: &Stage, map: MapSize) -> [usize; 9] {
         room(m * s.dim),
         room(m * s.key_dim()),
         room(s.heads * padded * s.head_dim),
-        room(padded),
+        room(s.heads * padded),
         room(s.heads * m * s.dim),
         room(s.heads * m),
         room(TILE.min(elements) * s.key_dim()),
@@ -57,11 +58,11 @@ pub(crate) fn scratch_len(stage: &Stage, map: MapSize) -> usize {
 struct Scratch<'a> {
     /// Pooled raw map [M, C].
     pooled: &'a mut [f32],
-    /// Unit keys of the centres [M, E d].
+    /// Keys of the centres [M, E d], unit keys for the cosine.
     centres: &'a mut [f32],
     /// The same in panels, per head, negated where the least similar centre wins.
     panels: &'a mut [f32],
-    /// Starts of the scores: 0, minus infinity in the padding.
+    /// Starts of the scores [E, M]: 0, or -|c|²/2 for the Euclidean similarity; minus infinity in the padding.
     shift: &'a mut [f32],
     /// Sums of the members' raw values [E, M, C], later the projected representatives.
     sums: &'a mut [f32],
@@ -120,7 +121,8 @@ pub(crate) fn run<P: Probe>(
     moments
 }
 
-/// Eq. 4: adaptive average pooling of the raw map, its keys, made unit keys and packed per head.
+/// Eq. 4: adaptive average pooling of the raw map, its keys, for the cosine made unit keys, packed per head. The most similar centre
+/// has the largest c·k, or the largest c·k - |c|²/2 where |c - k| is to be least.
 fn centre_keys(
     kernels: &Kernels,
     mixer: &Mixer<'_>,
@@ -140,42 +142,32 @@ fn centre_keys(
     );
     let centres = &mut s.centres[..m * key];
     kernels.matmul(&product, centres);
-    for unit in centres.chunks_exact_mut(d) {
-        let squares = crate::kernels::lane_sum(unit, unit, |a, b| a * b);
-        let length = libm::sqrtf(squares);
-        let factor = 1.0 / divisor(length);
-        unit.iter_mut().for_each(|v| *v *= factor);
+    if mixer.similarity == Similarity::Cosine {
+        for unit in centres.chunks_exact_mut(d) {
+            let squares = lane_sum(unit, unit, |a, b| a * b);
+            let length = libm::sqrtf(squares);
+            let factor = 1.0 / divisor(length);
+            unit.iter_mut().for_each(|v| *v *= factor);
+        }
     }
     let sign = if mixer.alpha < 0.0 { -1.0 } else { 1.0 };
     let padded = m.next_multiple_of(LANES);
-    s.shift[..padded].fill(0.0);
-    for (e, panels) in s
-        .panels
-        .chunks_exact_mut(padded * d)
-        .take(stage.heads)
-        .enumerate()
-    {
-        pack_centres(
-            &centres[e * d..],
-            key,
-            d,
-            sign,
-            panels,
-            &mut s.shift[..padded],
-        );
+    let heads = s.panels.chunks_exact_mut(padded * d);
+    let shifts = s.shift.chunks_exact_mut(padded);
+    for (e, (panels, shift)) in heads.zip(shifts).take(stage.heads).enumerate() {
+        pack_centres(&centres[e * d..], key, d, sign, panels);
+        shift[..m].fill(0.0);
+        shift[m..].fill(f32::NEG_INFINITY);
+        if mixer.similarity == Similarity::Euclidean {
+            for (shift, centre) in shift.iter_mut().zip(centres[e * d..].chunks(key)) {
+                *shift = -0.5 * sign * lane_sum(&centre[..d], &centre[..d], |a, b| a * b);
+            }
+        }
     }
 }
 
-/// Packs `rows` ([rows, width]) into panels [rows / 16][width][16], as [`crate::kernels::Assign`] wants its centres, and starts
-/// the padding's scores at minus infinity.
-fn pack_centres(
-    rows: &[f32],
-    stride: usize,
-    width: usize,
-    factor: f32,
-    panels: &mut [f32],
-    shift: &mut [f32],
-) {
+/// Packs `rows` ([rows, width]) into panels [rows / 16][width][16], as [`crate::kernels::Assign`] wants its centres.
+fn pack_centres(rows: &[f32], stride: usize, width: usize, factor: f32, panels: &mut [f32]) {
     panels.fill(0.0);
     let count = (rows.len() + stride - width) / stride;
     for (m, row) in rows.chunks(stride).take(count).enumerate() {
@@ -184,7 +176,6 @@ fn pack_centres(
             panel[k * LANES + m % LANES] = factor * value;
         }
     }
-    shift[count..].fill(f32::NEG_INFINITY);
 }
 
 /// Means over the p x p windows of a region (SPEC 4.1: windows overlap where p does not divide the side).
@@ -219,7 +210,7 @@ fn cluster<P: Probe>(
     s: &mut Scratch<'_>,
 ) {
     let stage = &mixer.config;
-    let (m, c, d, key) = (stage.centres(), stage.dim, stage.head_dim, stage.key_dim());
+    let (m, c) = (stage.centres(), stage.dim);
     let elements = region.elements();
     s.sums.fill(0.0);
     s.counts.fill(0.0);
@@ -246,16 +237,7 @@ fn cluster<P: Probe>(
                 *assign = (*assign).min(m as u16 - 1);
                 *stored = *assign as u8;
             }
-            let weights = CosineWeights {
-                keys: &s.keys[e * d..rows * key],
-                stride: key,
-                dim: d,
-                centres: &s.centres[e * d..m * key],
-                centre_stride: key,
-                assign,
-                alpha: mixer.alpha,
-                beta: mixer.beta,
-            };
+            let weights = head_weights(mixer, e, s.keys, s.centres, assign);
             cx.kernels
                 .cosine_weights(&weights, &mut s.weights[e * elements + local..][..rows]);
             let members = Scatter {
@@ -270,6 +252,28 @@ fn cluster<P: Probe>(
     }
 }
 
+/// What the weights of one head come from, for a tile of keys.
+fn head_weights<'a>(
+    mixer: &Mixer<'_>,
+    e: usize,
+    keys: &'a [f32],
+    centres: &'a [f32],
+    assign: &'a [u16],
+) -> CosineWeights<'a> {
+    let (d, key) = (mixer.config.head_dim, mixer.config.key_dim());
+    CosineWeights {
+        keys: &keys[e * d..],
+        stride: key,
+        dim: d,
+        centres: &centres[e * d..mixer.config.centres() * key],
+        centre_stride: key,
+        assign,
+        similarity: mixer.similarity,
+        alpha: mixer.alpha,
+        beta: mixer.beta,
+    }
+}
+
 /// The winning centres of one head for the tile whose keys are in `s`.
 fn assign_head(
     kernels: &Kernels,
@@ -279,8 +283,8 @@ fn assign_head(
     assign: &mut [u16],
 ) {
     let stage = &mixer.config;
-    let (m, d, key) = (stage.centres(), stage.head_dim, stage.key_dim());
-    let padded = m.next_multiple_of(LANES);
+    let (d, key) = (stage.head_dim, stage.key_dim());
+    let padded = stage.centres().next_multiple_of(LANES);
     let keys = &s.keys[e * d..assign.len() * key];
     let problem = Assign {
         x: keys,
@@ -288,12 +292,13 @@ fn assign_head(
         x_stride: key,
         inputs: d,
         centres: &s.panels[e * padded * d..][..padded * d],
-        shift: &s.shift[..padded],
+        shift: &s.shift[e * padded..][..padded],
         locality: None,
     };
     kernels.assign(&problem, assign);
-    if mixer.ties {
-        assign_by_weight(mixer, keys, &s.centres[e * d..m * key], assign);
+    if mixer.ties || mixer.similarity != Similarity::Cosine {
+        let weights = head_weights(mixer, e, s.keys, s.centres, &[]);
+        assign_by_weight(&weights, mixer.ties, assign);
     }
 }
 
@@ -302,28 +307,39 @@ fn assign_head(
 /// where its rounding error 2^-24 stands against the slope w (1 - w); t itself is rounded by |t| 2^-24. Towards 0 weights keep
 /// their relative accuracy until they are no normal numbers any more, below t = -87.
 pub(crate) fn ties_matter(alpha: f32, beta: f32) -> bool {
+    ties_between(alpha, beta - alpha.abs(), beta + alpha.abs())
+}
+
+/// The same for t from `low` to `high`.
+fn ties_between(alpha: f32, low: f32, high: f32) -> bool {
     const ULP: f32 = 6e-8;
-    let end = beta + alpha.abs();
-    let weight = sigmoid(end);
+    let weight = sigmoid(high);
     let slope = weight * (1.0 - weight);
-    let size = if end.abs() > (beta - alpha.abs()).abs() {
-        end.abs()
+    let size = if high.abs() > low.abs() {
+        high.abs()
     } else {
-        (beta - alpha.abs()).abs()
+        low.abs()
     };
     let difference = (ULP * weight / slope + ULP * size) / alpha.abs();
     // NaN (0 / 0: alpha = 0, or a slope of 0) is a tie as well.
-    difference.is_nan() || difference >= 4e-6 || beta - alpha.abs() < -87.0
+    difference.is_nan() || difference >= 4e-6 || low < -87.0
 }
 
-/// SPEC 4.2 to the letter: the lowest index of the largest weight.
-fn assign_by_weight(mixer: &Mixer<'_>, keys: &[f32], unit: &[f32], assign: &mut [u16]) {
-    let stage = &mixer.config;
-    let (d, key) = (stage.head_dim, stage.key_dim());
-    for (row, assign) in keys.chunks(key).zip(assign) {
+/// SPEC 4.2 to the letter: the lowest index of the largest weight. Where not `all` rows ask for it, those do whose weight with the
+/// centre found may tie: similarities other than the cosine have no bound that would say it for a whole mixer.
+fn assign_by_weight(w: &CosineWeights<'_>, all: bool, assign: &mut [u16]) {
+    for (key, assign) in w.keys.chunks(w.stride).zip(assign) {
+        let key = &key[..w.dim];
+        if !all {
+            let found = &w.centres[usize::from(*assign) * w.centre_stride..][..w.dim];
+            let t = w.beta + w.alpha * similarity(w.similarity, key, found);
+            if !ties_between(w.alpha, t, t) {
+                continue;
+            }
+        }
         let mut best = f32::NEG_INFINITY;
-        for (m, unit) in unit.chunks(key).enumerate() {
-            let weight = CosineWeights::weight(&row[..d], &unit[..d], mixer.alpha, mixer.beta);
+        for (m, centre) in w.centres.chunks(w.centre_stride).enumerate() {
+            let weight = w.weight(key, &centre[..w.dim]);
             if weight > best {
                 (best, *assign) = (weight, m as u16);
             }

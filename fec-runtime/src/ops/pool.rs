@@ -2,9 +2,10 @@
 //!
 //! Keys of pixels are never made. conv_f enters through inner products alone, so that its triangular factor R (conv_f = Q R) and
 //! the bias in Q's coordinates q, with |rest of the bias|² = rho, serve as well: k·k' = (R x + q)·(R x' + q) + rho. A centre's key
-//! c is carried back once: c·k_n = (Rᵀc)·x_n + (q·c + rho), all of it divided by |c|. Values are summed before they are projected.
+//! c is carried back once: c·k_n = (Rᵀc)·x_n + (q·c + rho), for the cosine all of it divided by |c|. Values are summed before they are projected.
 
 use super::{Context, Linear, Region, Regions, TILE, norm, room};
+use crate::config::Similarity;
 use crate::format::LANES;
 use crate::image::MapSize;
 use crate::kernels::{
@@ -19,6 +20,7 @@ pub(crate) struct Pool<'a> {
     /// Size of the input's map.
     pub(crate) map: MapSize,
     pub(crate) folds: usize,
+    pub(crate) similarity: Similarity,
     pub(crate) lambda: f32,
     /// R and q.
     pub(crate) keys: Linear<'a>,
@@ -149,7 +151,7 @@ fn means(x: &[f32], c: usize, region: Region, means: &mut [f32]) {
     }
 }
 
-/// Unit keys of a region's centres, carried back to the input's channels and packed into `panels`; shifts and positions.
+/// Keys of a region's centres, for the cosine unit keys, carried back to the input's channels and packed into `panels`; shifts and positions.
 fn centres(
     kernels: &Kernels,
     pool: &Pool<'_>,
@@ -184,10 +186,7 @@ fn centres(
             keys,
         );
         for (i, key) in keys.chunks_exact_mut(d).take(rows).enumerate() {
-            let length = libm::sqrtf(lane_sum(key, key, |a, b| a * b) + pool.rest);
-            let factor = 1.0 / divisor(length);
-            key.iter_mut().for_each(|v| *v *= factor);
-            s.shift[start + i] = lane_sum(key, q, |a, b| a * b) + pool.rest * factor;
+            s.shift[start + i] = prepare(pool, key, q);
             s.centre_rows[start + i] = ((start + i) / cols) as f32 + 0.5;
             s.centre_cols[start + i] = ((start + i) % cols) as f32 + 0.5;
         }
@@ -208,6 +207,22 @@ fn centres(
                 }
             }
         }
+    }
+}
+
+/// Makes a centre's key one whose product with k_n, plus the number given, is largest for the most similar centre; the number
+/// includes the product with `q`. What is the same for all centres is left out.
+fn prepare(pool: &Pool<'_>, key: &mut [f32], q: &[f32]) -> f32 {
+    let squares = lane_sum(key, key, |a, b| a * b);
+    match pool.similarity {
+        Similarity::Cosine => {
+            let factor = 1.0 / divisor(libm::sqrtf(squares + pool.rest));
+            key.iter_mut().for_each(|v| *v *= factor);
+            lane_sum(key, q, |a, b| a * b) + pool.rest * factor
+        }
+        Similarity::Dot => lane_sum(key, q, |a, b| a * b),
+        // |c - k|² = |c|² - 2 c·k + |k|²
+        Similarity::Euclidean => lane_sum(key, q, |a, b| a * b) - 0.5 * squares,
     }
 }
 

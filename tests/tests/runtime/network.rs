@@ -23,7 +23,12 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// Runs engine and reference on the same image, the reference with the engine's decisions; its own must differ only where close.
-fn compare(label: &str, config: &Config, tensors: &BTreeMap<String, Vec<f32>>, size: ImageSize) {
+pub(crate) fn compare(
+    label: &str,
+    config: &Config,
+    tensors: &BTreeMap<String, Vec<f32>>,
+    size: ImageSize,
+) {
     let values = waves(size, 1);
     let image = Image::f32_chw(&values, size).expect("an image");
     let model = packed(config, tensors);

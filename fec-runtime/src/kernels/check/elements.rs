@@ -78,6 +78,7 @@ fn cosine_weights(
         centres: &b.matrix[..(centres - 1) * centre_stride + dim],
         centre_stride,
         assign: &b.assign[..rows],
+        similarity: crate::config::Similarity::Cosine,
         alpha,
         beta,
     };
