@@ -6,6 +6,7 @@
 
 mod assign;
 mod elements;
+mod integer;
 mod matmul;
 
 use core::fmt;
@@ -27,7 +28,7 @@ const LARGE: [usize; 5] = [192, 196, 320, 784, 1280];
 /// Every size up to this one is tried.
 const SMALL: usize = 70;
 
-/// The memory of the checks, about 330 KB: a static on a board, a box on a host.
+/// The memory of the checks, about 415 KB: a static on a board, a box on a host.
 #[derive(Clone, Debug)]
 pub struct Buffers {
     matrix: [f32; MATRIX],
@@ -38,6 +39,11 @@ pub struct Buffers {
     vectors: [[f32; VECTOR]; 3],
     assign: [u16; 64],
     bytes: [u8; 512],
+    weights: [i8; MATRIX],
+    sums: [i32; VECTOR],
+    rows: [u8; ROWS],
+    results: [u8; ROWS],
+    halves: [u16; ROWS],
 }
 
 impl Buffers {
@@ -52,6 +58,11 @@ impl Buffers {
             vectors: [[0.0; VECTOR]; 3],
             assign: [0; 64],
             bytes: [0; 512],
+            weights: [0; MATRIX],
+            sums: [0; VECTOR],
+            rows: [0; ROWS],
+            results: [0; ROWS],
+            halves: [0; ROWS],
         }
     }
 }
@@ -108,6 +119,7 @@ pub fn check(kernels: &Kernels, buffers: &mut Buffers) -> Result<usize, Failure>
     cases += assign::check(kernels, buffers, &mut numbers)?;
     cases += assign::check_locality(kernels, buffers, &mut numbers)?;
     cases += elements::check(kernels, buffers, &mut numbers)?;
+    cases += integer::check(kernels, buffers, &mut numbers)?;
     Ok(cases)
 }
 

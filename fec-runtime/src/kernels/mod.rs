@@ -8,12 +8,15 @@ mod assign;
 #[cfg(feature = "selftest")]
 pub mod check;
 mod dispatch;
+mod dot;
 mod isa;
 mod lanes;
 mod matmul_f32;
+mod matmul_i8;
 mod moments;
 #[cfg(feature = "peak")]
 pub mod peak;
+mod quantise;
 mod scatter;
 mod values;
 mod weights;
@@ -23,7 +26,9 @@ pub(crate) use assign::{reach, window};
 pub use dispatch::Dispatch;
 pub use isa::Isa;
 pub use matmul_f32::{Epilogue, Matmul, Norm, Panels, PanelsI8, Weights};
+pub use matmul_i8::{EpilogueI8, MatmulI8, Out, RowScales};
 pub use moments::Moments;
+pub use quantise::Quantise;
 pub use scatter::Scatter;
 pub use values::{Values, ValuesMut};
 pub use weights::CosineWeights;
@@ -41,6 +46,8 @@ pub struct Kernels {
     scatter: fn(&Scatter<'_>, &mut [f32], &mut [f32]),
     dispatch: fn(&Dispatch<'_>, &mut [f32]),
     row_moments: fn(&[f32]) -> (f32, f32),
+    matmul_i8: fn(&MatmulI8<'_>, Out<'_>),
+    quantise: fn(&Quantise<'_>, &mut [u8], &mut [f32]),
 }
 
 static PORTABLE: Kernels = Kernels {
@@ -51,6 +58,8 @@ static PORTABLE: Kernels = Kernels {
     scatter: scatter::portable,
     dispatch: dispatch::portable,
     row_moments: moments::portable,
+    matmul_i8: matmul_i8::portable::matmul,
+    quantise: quantise::portable,
 };
 
 impl Kernels {
@@ -129,6 +138,24 @@ impl Kernels {
             let (sum, squares) = (self.row_moments)(row);
             moments.add_row(channels, sum, squares);
         }
+    }
+
+    /// An integer product of rows of bytes with packed weights and its epilogue: see [`MatmulI8`]. The same bits on every table.
+    ///
+    /// # Panics
+    /// When a length does not fit the shapes, or `out` not the epilogue.
+    pub fn matmul_i8(&self, matmul: &MatmulI8<'_>, out: Out<'_>) {
+        matmul.check(&out);
+        (self.matmul_i8)(matmul, out);
+    }
+
+    /// Rows as bytes with a scale each: see [`Quantise`]. The same bits on every table.
+    ///
+    /// # Panics
+    /// When a length does not fit the shapes: `out` has rows [`Quantise::out_stride`] apart, `scales` one value per row.
+    pub fn quantise(&self, quantise: &Quantise<'_>, out: &mut [u8], scales: &mut [f32]) {
+        quantise.check(out.len(), scales.len());
+        (self.quantise)(quantise, out, scales);
     }
 }
 
