@@ -7,11 +7,13 @@
 mod assign;
 mod elements;
 mod integer;
+mod integer_assign;
 mod matmul;
 
 use core::fmt;
 
 use super::Kernels;
+use crate::format::LANES;
 
 /// Values of the largest matrix or set of centres.
 const MATRIX: usize = 1280 * 32;
@@ -39,7 +41,7 @@ pub struct Buffers {
     vectors: [[f32; VECTOR]; 3],
     assign: [u16; 64],
     bytes: [u8; 512],
-    weights: [i8; MATRIX],
+    weights: [i8; MATRIX + LANES],
     sums: [i32; VECTOR],
     rows: [u8; ROWS],
     results: [u8; ROWS],
@@ -58,7 +60,7 @@ impl Buffers {
             vectors: [[0.0; VECTOR]; 3],
             assign: [0; 64],
             bytes: [0; 512],
-            weights: [0; MATRIX],
+            weights: [0; MATRIX + LANES],
             sums: [0; VECTOR],
             rows: [0; ROWS],
             results: [0; ROWS],
@@ -120,6 +122,7 @@ pub fn check(kernels: &Kernels, buffers: &mut Buffers) -> Result<usize, Failure>
     cases += assign::check_locality(kernels, buffers, &mut numbers)?;
     cases += elements::check(kernels, buffers, &mut numbers)?;
     cases += integer::check(kernels, buffers, &mut numbers)?;
+    cases += integer_assign::check(kernels, buffers, &mut numbers)?;
     Ok(cases)
 }
 

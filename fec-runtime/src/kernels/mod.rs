@@ -5,6 +5,7 @@
 
 pub mod activation;
 mod assign;
+mod assign_i8;
 #[cfg(feature = "selftest")]
 pub mod check;
 mod dispatch;
@@ -23,6 +24,7 @@ mod weights;
 
 pub use assign::{Assign, Locality};
 pub(crate) use assign::{reach, window};
+pub use assign_i8::{AssignI8, PanelsI8Mut};
 pub use dispatch::Dispatch;
 pub use isa::Isa;
 pub use matmul_f32::{Epilogue, Matmul, Norm, Panels, PanelsI8, Weights};
@@ -48,6 +50,8 @@ pub struct Kernels {
     row_moments: fn(&[f32]) -> (f32, f32),
     matmul_i8: fn(&MatmulI8<'_>, Out<'_>),
     quantise: fn(&Quantise<'_>, &mut [u8], &mut [f32]),
+    assign_i8: fn(&AssignI8<'_>, &mut [u16]),
+    pack_centres: fn(&[f32], usize, PanelsI8Mut<'_>),
 }
 
 static PORTABLE: Kernels = Kernels {
@@ -60,6 +64,8 @@ static PORTABLE: Kernels = Kernels {
     row_moments: moments::portable,
     matmul_i8: matmul_i8::portable::matmul,
     quantise: quantise::portable,
+    assign_i8: assign_i8::portable,
+    pack_centres: assign_i8::pack::portable,
 };
 
 impl Kernels {
@@ -156,6 +162,24 @@ impl Kernels {
     pub fn quantise(&self, quantise: &Quantise<'_>, out: &mut [u8], scales: &mut [f32]) {
         quantise.check(out.len(), scales.len());
         (self.quantise)(quantise, out, scales);
+    }
+
+    /// The best centre of each row of bytes: see [`AssignI8`]. The same bits on every table.
+    ///
+    /// # Panics
+    /// When a length does not fit the shapes.
+    pub fn assign_i8(&self, assign: &AssignI8<'_>, out: &mut [u16]) {
+        assign.check(out.len());
+        (self.assign_i8)(assign, out);
+    }
+
+    /// Packs centres, dense rows of `inputs` values, as bytes with a scale each: see [`PanelsI8Mut`]. The same bits on every table.
+    ///
+    /// # Panics
+    /// When a length does not fit the shapes.
+    pub fn pack_centres(&self, centres: &[f32], inputs: usize, panels: PanelsI8Mut<'_>) {
+        panels.check(centres.len(), inputs);
+        (self.pack_centres)(centres, inputs, panels);
     }
 }
 

@@ -68,52 +68,51 @@ fn rows<L: Lanes, T: Copy + Default>(
     if q.inputs == 0 {
         return scales.fill(0.0);
     }
-    // Without a centre nothing is subtracted: x - 0 is x.
-    let value = |x: &[T; LANES], at: usize| match q.centre {
-        Some(centre) => load(x).sub(L::load(&chunk(centre, at))),
-        None => load(x),
-    };
     let rows = x
         .chunks_exact(q.inputs)
         .zip(out.chunks_exact_mut(q.out_stride()));
     for ((x, out), scale) in rows.zip(scales) {
-        let (whole, rest) = x.as_chunks::<LANES>();
-        let tail = chunk(rest, 0);
-        let mut largest = L::splat(0.0);
-        for (i, x) in whole.iter().enumerate() {
-            largest = value(x, i * LANES).abs().max(largest);
-        }
-        largest = value(&tail, whole.len() * LANES).abs().max(largest);
-        let max = largest.max_lane();
-        let factor = 127.0 / max;
-        if factor == f32::INFINITY {
-            *scale = 0.0;
-            out.fill(ZERO);
-            continue;
-        }
-        *scale = max / 127.0;
-        let factor = L::splat(factor);
-        let bytes = |x: L| {
-            let mut bytes = [0; LANES];
-            L::store_bytes(x.mul(factor).round(), &mut bytes);
-            bytes.map(|byte| byte ^ ZERO)
+        // Without a centre nothing is subtracted: x - 0 is x.
+        let value = |at: usize| match q.centre {
+            Some(centre) => load(&chunk(x, at)).sub(L::load(&chunk(centre, at))),
+            None => load(&chunk(x, at)),
         };
-        let (out_whole, out_rest) = out.split_at_mut(whole.len() * LANES);
-        let out_whole = out_whole.as_chunks_mut::<LANES>().0;
-        for (i, (x, out)) in whole.iter().zip(out_whole).enumerate() {
-            *out = bytes(value(x, i * LANES));
-        }
-        if !rest.is_empty() {
-            // Zeros beyond the last value become bytes of 128 by themselves.
-            let last = bytes(value(&tail, whole.len() * LANES));
-            out_rest.copy_from_slice(&last[..out_rest.len()]);
-        }
+        *scale = row(q.inputs, value, |at, bytes| {
+            let out = &mut out[at..];
+            let count = out.len().min(LANES);
+            out[..count].copy_from_slice(&bytes.map(|byte| byte ^ ZERO)[..count]);
+        });
     }
+}
+
+/// One row: gives sixteen bytes at a time, signed, to `put`, zeros after the last value, and returns the scale.
+#[inline(always)]
+pub(super) fn row<L: Lanes>(
+    inputs: usize,
+    value: impl Fn(usize) -> L,
+    mut put: impl FnMut(usize, [u8; LANES]),
+) -> f32 {
+    let mut largest = L::splat(0.0);
+    for at in (0..inputs).step_by(LANES) {
+        // In this order NaN does not count.
+        largest = value(at).abs().max(largest);
+    }
+    let max = largest.max_lane();
+    let (factor, scale) = match 127.0 / max {
+        f32::INFINITY => (0.0, 0.0),
+        factor => (factor, max / 127.0),
+    };
+    for at in (0..inputs).step_by(LANES) {
+        let mut bytes = [0; LANES];
+        L::store_bytes(value(at).mul(L::splat(factor)).round(), &mut bytes);
+        put(at, bytes);
+    }
+    scale
 }
 
 /// Sixteen values from `at` on; zeros after the last one.
 #[inline(always)]
-fn chunk<T: Copy + Default>(values: &[T], at: usize) -> [T; LANES] {
+pub(super) fn chunk<T: Copy + Default>(values: &[T], at: usize) -> [T; LANES] {
     let values = &values[at..];
     match values.first_chunk() {
         Some(whole) => *whole,

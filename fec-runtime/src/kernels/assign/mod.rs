@@ -1,5 +1,6 @@
 //! Similarity and argmax in one: the matrix of similarities never exists (Eq. 5; SPEC 3.3, 3.6, 4.2).
 
+pub(super) mod locality;
 pub(super) mod portable;
 
 use crate::format::LANES;
@@ -42,6 +43,19 @@ pub struct Locality<'a> {
     pub centre_cols: &'a [f32],
 }
 
+impl Locality<'_> {
+    pub(super) fn check(&self, rows: usize, padded_centres: usize) {
+        assert!(
+            self.cols > 0 && self.key_norms.len() >= rows,
+            "too few key norms"
+        );
+        assert!(
+            self.centre_rows.len() == padded_centres && self.centre_cols.len() == padded_centres,
+            "too few centre positions"
+        );
+    }
+}
+
 impl Assign<'_> {
     pub(super) fn check(&self, out: usize) {
         let padded = self.shift.len();
@@ -59,14 +73,7 @@ impl Assign<'_> {
             "too few inputs"
         );
         if let Some(l) = &self.locality {
-            assert!(
-                l.cols > 0 && l.key_norms.len() >= self.rows,
-                "too few key norms"
-            );
-            assert!(
-                l.centre_rows.len() == padded && l.centre_cols.len() == padded,
-                "too few centre positions"
-            );
+            l.check(self.rows, padded);
         }
     }
 }

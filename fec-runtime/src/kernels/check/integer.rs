@@ -270,7 +270,7 @@ impl Case {
 }
 
 /// Where a weight lies: [outputs / 16][inputs / 4][16][4].
-fn place(inputs: usize, k: usize, o: usize) -> usize {
+pub(super) fn place(inputs: usize, k: usize, o: usize) -> usize {
     ((o / LANES * inputs.div_ceil(GROUP) + k / GROUP) * LANES + o % LANES) * GROUP + k % GROUP
 }
 
