@@ -1,5 +1,7 @@
 //! GELU, exp and sigmoid from additions and multiplications alone, so that they give the same bits on every machine.
 
+use super::lanes::Lanes;
+
 /// exp(x) for f32, relative error below 2e-7 (tested against f64); 0 below -87.3, infinity above 88.7.
 #[inline]
 pub fn exp(x: f32) -> f32 {
@@ -50,7 +52,6 @@ pub fn sigmoid(x: f32) -> f32 {
 /// its last value, 6e-7, beyond; NaN gives that value as well.
 #[inline]
 pub fn gelu<const L: usize>(x: [f32; L]) -> [f32; L] {
-    const END: f32 = 5.5;
     // Lanes innermost: every line below is one vector operation.
     let magnitude = x.map(f32::abs);
     let t = magnitude.map(|u| (if u < END { u } else { END }) * (2.0 / END) - 1.0);
@@ -63,6 +64,24 @@ pub fn gelu<const L: usize>(x: [f32; L]) -> [f32; L] {
     }
     core::array::from_fn(|i| (if x[i] > 0.0 { x[i] } else { 0.0 }) - h[i])
 }
+
+/// The same in lanes: the same bits where they do not fuse.
+#[inline(always)]
+pub(super) fn gelu_lanes<L: Lanes>(x: L) -> L {
+    let t = x
+        .abs()
+        .min(L::splat(END))
+        .mul_add(L::splat(2.0 / END), L::splat(-1.0));
+    let (last, rest) = (H[H.len() - 1], &H[..H.len() - 1]);
+    let mut h = L::splat(last);
+    for &c in rest.iter().rev() {
+        h = h.mul_add(t, L::splat(c));
+    }
+    x.max(L::splat(0.0)).sub(h)
+}
+
+/// Where `h` begins to keep its last value.
+const END: f32 = 5.5;
 
 #[expect(clippy::excessive_precision, reason = "as the fit printed them")]
 const H: [f32; 15] = [

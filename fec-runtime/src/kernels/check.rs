@@ -8,6 +8,7 @@ mod assign;
 mod elements;
 mod integer;
 mod integer_assign;
+mod maps;
 mod matmul;
 
 use core::fmt;
@@ -23,6 +24,8 @@ const ROWS: usize = 7168;
 const VECTOR: usize = 1280;
 /// Rounding error of one operation in f32, relative.
 const ULP: f64 = 6e-8;
+/// The same for f16.
+const HALF_ULP: f64 = 1.0 / 2048.0;
 /// Sizes around which kernels change their ways (lanes, panels, tiles, blocks), and some of each kind.
 const ROW_COUNTS: [usize; 12] = [1, 2, 3, 4, 5, 15, 27, 28, 29, 30, 57, 60];
 /// Sizes of the published networks.
@@ -39,7 +42,7 @@ pub struct Buffers {
     out: [f32; ROWS],
     more: [f32; ROWS],
     vectors: [[f32; VECTOR]; 3],
-    assign: [u16; 64],
+    assign: [u16; 512],
     bytes: [u8; 512],
     weights: [i8; MATRIX + LANES],
     sums: [i32; VECTOR],
@@ -58,7 +61,7 @@ impl Buffers {
             out: [0.0; ROWS],
             more: [0.0; ROWS],
             vectors: [[0.0; VECTOR]; 3],
-            assign: [0; 64],
+            assign: [0; 512],
             bytes: [0; 512],
             weights: [0; MATRIX + LANES],
             sums: [0; VECTOR],
@@ -123,7 +126,13 @@ pub fn check(kernels: &Kernels, buffers: &mut Buffers) -> Result<usize, Failure>
     cases += elements::check(kernels, buffers, &mut numbers)?;
     cases += integer::check(kernels, buffers, &mut numbers)?;
     cases += integer_assign::check(kernels, buffers, &mut numbers)?;
+    cases += maps::check(kernels, buffers, &mut numbers)?;
     Ok(cases)
+}
+
+/// Whether a table promises the portable table's bits in products and assignments as well.
+fn is_exact(kernels: &Kernels) -> bool {
+    core::ptr::eq(kernels, kernels.exact())
 }
 
 /// How a case's numbers are chosen.
@@ -172,6 +181,31 @@ impl Numbers {
 /// Values around outputs: a NaN with a pattern that no arithmetic makes.
 fn canary() -> f32 {
     f32::from_bits(0x7FC5_A5A5)
+}
+
+/// The same in f16.
+const HALF_CANARY: u16 = 0x7DA5;
+
+/// Rounds values to f16, which are written to `narrow` as well, if `half`.
+fn to_halves(half: bool, values: &mut [f32], narrow: &mut [u16]) {
+    if half {
+        for (value, narrow) in values.iter_mut().zip(narrow) {
+            let rounded = half::f16::from_f32(*value);
+            (*value, *narrow) = (rounded.to_f32(), rounded.to_bits());
+        }
+    }
+}
+
+/// A number that depends on every bit of the values (FNV-1a); all NaN are one.
+fn fingerprint(values: &[f32]) -> u32 {
+    values.iter().fold(0x811C_9DC5, |hash, value| {
+        let bits = if value.is_nan() {
+            0x7FC0_0000
+        } else {
+            value.to_bits()
+        };
+        (hash ^ bits).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// Whether all these values are untouched.

@@ -1,6 +1,11 @@
 //! Dispatch (Eq. 7): each element takes its centres' projected representatives, weighted; the residual is added at once.
 
-/// One run of elements; heads in ascending order.
+use super::ValuesMut;
+use super::elements::Element;
+use super::lanes::Lanes;
+use crate::format::LANES;
+
+/// One run of elements: x[n] += bias + sum over heads e, ascending, of weights[n][e] * table[e][assign[n][e]].
 #[derive(Clone, Copy, Debug)]
 pub struct Dispatch<'a> {
     /// Projected representatives [heads, centres, channels].
@@ -13,68 +18,72 @@ pub struct Dispatch<'a> {
     pub centres: usize,
     /// Channels C.
     pub channels: usize,
-    /// Centres of the run's elements: head e's from `e * assign_stride` on.
-    pub assign: &'a [u8],
-    /// Distance of two heads in `assign`.
-    pub assign_stride: usize,
-    /// Weights of the run's elements: head e's from `e * weights_stride` on.
+    /// Centres of the elements [rows, heads].
+    pub assign: &'a [u16],
+    /// Weights of the elements [rows, heads].
     pub weights: &'a [f32],
-    /// Distance of two heads in `weights`.
-    pub weights_stride: usize,
 }
 
 impl Dispatch<'_> {
     pub(super) fn check(&self, x: usize) {
         let rows = x / self.channels.max(1);
         assert!(
-            self.heads > 0 && rows * self.channels == x,
+            self.channels > 0 && self.heads > 0 && rows * self.channels == x,
             "rows are not whole"
         );
         assert!(
-            (self.heads - 1) * self.assign_stride + rows <= self.assign.len(),
-            "too few assignments"
-        );
-        assert!(
-            (self.heads - 1) * self.weights_stride + rows <= self.weights.len(),
-            "too few weights"
+            self.assign.len() == rows * self.heads && self.weights.len() == rows * self.heads,
+            "one assignment and one weight per element and head"
         );
         assert!(
             self.table.len() == self.heads * self.centres * self.channels
                 && self.bias.len() >= self.channels,
             "table of another shape"
         );
-        for e in 0..self.heads {
-            assert!(
-                self.assign[e * self.assign_stride..][..rows]
-                    .iter()
-                    .all(|&a| usize::from(a) < self.centres),
-                "no such centre"
-            );
+        assert!(
+            self.assign.iter().all(|&m| usize::from(m) < self.centres),
+            "no such centre"
+        );
+    }
+}
+
+#[inline(always)]
+pub(super) fn body<L: Lanes>(d: &Dispatch<'_>, x: ValuesMut<'_>) {
+    match x {
+        ValuesMut::F32(x) => rows::<L, f32>(d, x),
+        ValuesMut::F16(x) => rows::<L, u16>(d, x),
+    }
+}
+
+#[inline(always)]
+fn rows<L: Lanes, E: Element>(d: &Dispatch<'_>, x: &mut [E]) {
+    let bias = &d.bias[..d.channels];
+    let heads = d
+        .assign
+        .chunks_exact(d.heads)
+        .zip(d.weights.chunks_exact(d.heads));
+    for (row, (assign, weights)) in x.chunks_exact_mut(d.channels).zip(heads) {
+        for (x, bias) in row.chunks_mut(LANES).zip(bias.chunks(LANES).enumerate()) {
+            let (i, bias) = bias;
+            let mut sum: L = load(bias);
+            for (e, (&centre, &weight)) in assign.iter().zip(weights).enumerate() {
+                let start = (e * d.centres + usize::from(centre)) * d.channels + i * LANES;
+                let table: L = load(&d.table[start..start + bias.len()]);
+                sum = L::splat(weight).mul(table).add(sum);
+            }
+            match <&mut [E; LANES]>::try_from(&mut *x) {
+                Ok(x) => E::store(E::load::<L>(x).add(sum), x),
+                Err(_) => E::store_part(E::load_part::<L>(x).add(sum), x),
+            }
         }
     }
 }
 
-pub(super) fn portable(d: &Dispatch<'_>, x: &mut [f32]) {
-    // Chunks of channels, so that the sum over heads stays in registers.
-    const CHUNK: usize = 16;
-    let c = d.channels;
-    for (n, row) in x.chunks_exact_mut(c.max(1)).enumerate() {
-        for (i, x) in row.chunks_mut(CHUNK).enumerate() {
-            let mut sum = [0.0; CHUNK];
-            for (sum, bias) in sum.iter_mut().zip(&d.bias[i * CHUNK..]) {
-                *sum = *bias;
-            }
-            for e in 0..d.heads {
-                let centre = usize::from(d.assign[e * d.assign_stride + n]);
-                let weight = d.weights[e * d.weights_stride + n];
-                let reps = &d.table[(e * d.centres + centre) * c + i * CHUNK..][..x.len()];
-                for (sum, rep) in sum.iter_mut().zip(reps) {
-                    *sum += weight * rep;
-                }
-            }
-            for (x, sum) in x.iter_mut().zip(&sum) {
-                *x += sum;
-            }
-        }
+/// At most sixteen values.
+#[inline(always)]
+fn load<L: Lanes>(values: &[f32]) -> L {
+    match values.try_into() {
+        Ok(values) => L::load(values),
+        Err(_) => L::load_part(values),
     }
 }

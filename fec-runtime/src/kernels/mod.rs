@@ -10,6 +10,7 @@ mod assign_i8;
 pub mod check;
 mod dispatch;
 mod dot;
+mod elements;
 mod isa;
 mod lanes;
 mod matmul_f32;
@@ -19,6 +20,7 @@ mod moments;
 pub mod peak;
 mod quantise;
 mod scatter;
+mod tables;
 mod values;
 mod weights;
 
@@ -36,55 +38,57 @@ pub use values::{Values, ValuesMut};
 pub use weights::CosineWeights;
 pub(crate) use weights::similarity;
 
+use core::fmt;
+
 use crate::format::LANES;
 
-/// The kernels of one instruction set. Holding a table proves that the machine has the instructions.
-#[derive(Clone, Copy, Debug)]
+/// The kernels of one instruction set. Holding a table proves that the machine has the instructions: tables come from
+/// [`Kernels::get`] alone, which asks [`Isa::is_available`].
+#[derive(Clone, Copy)]
 pub struct Kernels {
+    // SAFETY: each function needs the features of `isa` and the lengths that the method of its name checks.
     isa: Isa,
-    matmul: fn(&Matmul<'_>, &mut [f32]),
-    assign: fn(&Assign<'_>, &mut [u16]),
-    cosine_weights: fn(&CosineWeights<'_>, &mut [f32]),
-    scatter: fn(&Scatter<'_>, &mut [f32], &mut [f32]),
-    dispatch: fn(&Dispatch<'_>, &mut [f32]),
-    row_moments: fn(&[f32]) -> (f32, f32),
-    matmul_i8: fn(&MatmulI8<'_>, Out<'_>),
-    quantise: fn(&Quantise<'_>, &mut [u8], &mut [f32]),
-    assign_i8: fn(&AssignI8<'_>, &mut [u16]),
-    pack_centres: fn(&[f32], usize, PanelsI8Mut<'_>),
+    exact: &'static Kernels,
+    matmul: unsafe fn(&Matmul<'_>, &mut [f32]),
+    assign: unsafe fn(&Assign<'_>, &mut [u16]),
+    cosine_weights: unsafe fn(&CosineWeights<'_>, &mut [f32]),
+    scatter: unsafe fn(&Scatter<'_>, &mut [f32], &mut [f32]),
+    dispatch: unsafe fn(&Dispatch<'_>, ValuesMut<'_>),
+    moments: unsafe fn(Values<'_>) -> (f32, f32),
+    accumulate: unsafe fn(Values<'_>, &mut [f32]),
+    widen: unsafe fn(Values<'_>, &mut [f32]),
+    narrow: unsafe fn(&[f32], &mut [u16]),
+    matmul_i8: unsafe fn(&MatmulI8<'_>, Out<'_>),
+    quantise: unsafe fn(&Quantise<'_>, &mut [u8], &mut [f32]),
+    assign_i8: unsafe fn(&AssignI8<'_>, &mut [u16]),
+    pack_centres: unsafe fn(&[f32], usize, PanelsI8Mut<'_>),
 }
 
-static PORTABLE: Kernels = Kernels {
-    isa: Isa::Portable,
-    matmul: matmul_f32::portable::matmul,
-    assign: assign::portable::assign,
-    cosine_weights: weights::portable,
-    scatter: scatter::portable,
-    dispatch: dispatch::portable,
-    row_moments: moments::portable,
-    matmul_i8: matmul_i8::portable::matmul,
-    quantise: quantise::portable,
-    assign_i8: assign_i8::portable,
-    pack_centres: assign_i8::pack::portable,
-};
+impl fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kernels({})", self.isa)
+    }
+}
 
 impl Kernels {
     /// The portable table.
     pub fn portable() -> &'static Kernels {
-        &PORTABLE
+        tables::portable()
     }
 
     /// The table of `isa`, or `None` where this machine or this build does not have it.
     pub fn get(isa: Isa) -> Option<&'static Kernels> {
-        match isa {
-            Isa::Portable => Some(&PORTABLE),
-            _ => None,
-        }
+        isa.is_available().then(|| tables::of(isa)).flatten()
+    }
+
+    /// All tables that this machine has, each after those that it builds on.
+    pub fn available() -> impl Iterator<Item = &'static Kernels> {
+        Isa::ALL.into_iter().filter_map(Kernels::get)
     }
 
     /// The fastest table of this machine.
     pub fn best() -> &'static Kernels {
-        &PORTABLE
+        Kernels::available().last().unwrap_or(Kernels::portable())
     }
 
     /// The instruction set of this table.
@@ -92,6 +96,18 @@ impl Kernels {
         self.isa
     }
 
+    /// The table of the same instruction set that gives the portable table's bits in every kernel: it fuses no multiplication with
+    /// an addition. Integer networks run on it.
+    pub fn exact(&self) -> &'static Kernels {
+        self.exact
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "functions of an instruction set are called here and nowhere else"
+)]
+impl Kernels {
     /// A product of rows with packed weights and its epilogue: `out[n][o]` from `sum over k of x[n][k] * w[o][k]`. `out` holds the
     /// outputs of `matmul.outputs` alone, rows `matmul.out_stride` apart.
     ///
@@ -99,7 +115,8 @@ impl Kernels {
     /// When a length does not fit the shapes.
     pub fn matmul(&self, matmul: &Matmul<'_>, out: &mut [f32]) {
         matmul.check(out.len());
-        (self.matmul)(matmul, out);
+        // SAFETY: the table proves the features, `check` the lengths.
+        unsafe { (self.matmul)(matmul, out) }
     }
 
     /// The best centre of each row (Eq. 5 and argmax): see [`Assign`].
@@ -108,7 +125,8 @@ impl Kernels {
     /// When a length does not fit the shapes.
     pub fn assign(&self, assign: &Assign<'_>, out: &mut [u16]) {
         assign.check(out.len());
-        (self.assign)(assign, out);
+        // SAFETY: the table proves the features, `check` the lengths.
+        unsafe { (self.assign)(assign, out) }
     }
 
     /// The mixer's weights sigmoid(beta + alpha * cosine) of each row with its centre: see [`CosineWeights`].
@@ -117,33 +135,70 @@ impl Kernels {
     /// When a length does not fit the shapes.
     pub fn cosine_weights(&self, weights: &CosineWeights<'_>, out: &mut [f32]) {
         weights.check(out.len());
-        (self.cosine_weights)(weights, out);
+        // SAFETY: the table proves the features, `check` the lengths.
+        unsafe { (self.cosine_weights)(weights, out) }
     }
 
-    /// Adds each row to its centre's sum and counts it (Eq. 6): see [`Scatter`].
+    /// Adds each row to the sums of its centres, one per head, and counts it (Eq. 6): see [`Scatter`]. `sums` is
+    /// [heads, centres, channels], `counts` [heads, centres].
     ///
     /// # Panics
     /// When a length does not fit the shapes.
     pub fn scatter(&self, scatter: &Scatter<'_>, sums: &mut [f32], counts: &mut [f32]) {
         scatter.check(sums.len(), counts.len());
-        (self.scatter)(scatter, sums, counts);
+        // SAFETY: the table proves the features, `check` the lengths.
+        unsafe { (self.scatter)(scatter, sums, counts) }
     }
 
-    /// Adds the weighted representatives of all heads to each row (Eq. 7): see [`Dispatch`].
+    /// Adds the weighted representatives of all heads to each row of `x`, [rows, channels] (Eq. 7): see [`Dispatch`].
     ///
     /// # Panics
     /// When a length does not fit the shapes.
-    pub fn dispatch(&self, dispatch: &Dispatch<'_>, x: &mut [f32]) {
+    pub fn dispatch(&self, dispatch: &Dispatch<'_>, x: ValuesMut<'_>) {
         dispatch.check(x.len());
-        (self.dispatch)(dispatch, x);
+        // SAFETY: the table proves the features, `check` the lengths.
+        unsafe { (self.dispatch)(dispatch, x) }
     }
 
-    /// Takes the rows of `x` ([n, channels]) into `moments`.
-    pub fn moments(&self, x: &[f32], channels: usize, moments: &mut Moments) {
-        for row in x.chunks_exact(channels.max(1)) {
-            let (sum, squares) = (self.row_moments)(row);
-            moments.add_row(channels, sum, squares);
+    /// Takes a tile of a map, some thousand values at most, into `moments`. The result depends on the tiles and their order, since
+    /// each is summed for itself.
+    pub fn moments(&self, tile: Values<'_>, moments: &mut Moments) {
+        if tile.is_empty() {
+            return;
         }
+        // SAFETY: the table proves the features; any tile of some values will do.
+        let (mean, squares) = unsafe { (self.moments)(tile) };
+        moments.merge(&Moments::of_tile(tile.len(), mean, squares));
+    }
+
+    /// Adds `x` to `sums`, element by element.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    pub fn accumulate(&self, x: Values<'_>, sums: &mut [f32]) {
+        assert!(x.len() == sums.len(), "one sum per value");
+        // SAFETY: the table proves the features; the lengths are equal.
+        unsafe { (self.accumulate)(x, sums) }
+    }
+
+    /// Copies `x` to `out` as 32-bit floats.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    pub fn widen(&self, x: Values<'_>, out: &mut [f32]) {
+        assert!(x.len() == out.len(), "as much room as values");
+        // SAFETY: the table proves the features; the lengths are equal.
+        unsafe { (self.widen)(x, out) }
+    }
+
+    /// Rounds `x` to 16-bit floats, to nearest even; what lies beyond ±65504 becomes that.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    pub fn narrow(&self, x: &[f32], out: &mut [u16]) {
+        assert!(x.len() == out.len(), "as much room as values");
+        // SAFETY: the table proves the features; the lengths are equal.
+        unsafe { (self.narrow)(x, out) }
     }
 
     /// An integer product of rows of bytes with packed weights and its epilogue: see [`MatmulI8`]. The same bits on every table.
@@ -152,7 +207,8 @@ impl Kernels {
     /// When a length does not fit the shapes, or `out` not the epilogue.
     pub fn matmul_i8(&self, matmul: &MatmulI8<'_>, out: Out<'_>) {
         matmul.check(&out);
-        (self.matmul_i8)(matmul, out);
+        // SAFETY: the table proves the features, `check` the lengths.
+        unsafe { (self.matmul_i8)(matmul, out) }
     }
 
     /// Rows as bytes with a scale each: see [`Quantise`]. The same bits on every table.
@@ -161,7 +217,8 @@ impl Kernels {
     /// When a length does not fit the shapes: `out` has rows [`Quantise::out_stride`] apart, `scales` one value per row.
     pub fn quantise(&self, quantise: &Quantise<'_>, out: &mut [u8], scales: &mut [f32]) {
         quantise.check(out.len(), scales.len());
-        (self.quantise)(quantise, out, scales);
+        // SAFETY: the table proves the features, `check` the lengths.
+        unsafe { (self.quantise)(quantise, out, scales) }
     }
 
     /// The best centre of each row of bytes: see [`AssignI8`]. The same bits on every table.
@@ -170,7 +227,8 @@ impl Kernels {
     /// When a length does not fit the shapes.
     pub fn assign_i8(&self, assign: &AssignI8<'_>, out: &mut [u16]) {
         assign.check(out.len());
-        (self.assign_i8)(assign, out);
+        // SAFETY: the table proves the features, `check` the lengths.
+        unsafe { (self.assign_i8)(assign, out) }
     }
 
     /// Packs centres, dense rows of `inputs` values, as bytes with a scale each: see [`PanelsI8Mut`]. The same bits on every table.
@@ -179,7 +237,8 @@ impl Kernels {
     /// When a length does not fit the shapes.
     pub fn pack_centres(&self, centres: &[f32], inputs: usize, panels: PanelsI8Mut<'_>) {
         panels.check(centres.len(), inputs);
-        (self.pack_centres)(centres, inputs, panels);
+        // SAFETY: the table proves the features, `check` the lengths.
+        unsafe { (self.pack_centres)(centres, inputs, panels) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Assignment to the best centre, over all of them and with a locality's window.
 
-use super::{Buffers, Failure, Kind, LARGE, Numbers, ROW_COUNTS, SMALL, ULP};
+use super::{Buffers, Failure, Kind, LARGE, Numbers, ROW_COUNTS, SMALL, ULP, is_exact};
 use crate::format::LANES;
 use crate::kernels::{Assign, Kernels, Locality};
 
@@ -181,6 +181,13 @@ impl Case {
             }),
         };
         kernels.assign(&problem, &mut out[2..][..self.rows]);
+        if is_exact(kernels) {
+            let mut portable = [UNTOUCHED; 64];
+            Kernels::portable().assign(&problem, &mut portable[..self.rows]);
+            if out[2..][..self.rows] != portable[..self.rows] {
+                return Err(self.failure("the portable table's choice", 0.0, 0.0));
+            }
+        }
         self.compare(b)
     }
 

@@ -1,12 +1,16 @@
-//! Kernels that work element by element: the mixer's weights, aggregation, dispatch, statistics.
+//! Kernels that work row by row: the mixer's weights, aggregation, dispatch. All of them give the portable table's bits.
 
 use super::{
-    Buffers, Failure, Kind, LARGE, Numbers, ROW_COUNTS, ROWS, SMALL, ULP, canary, near, untouched,
+    Buffers, Failure, HALF_CANARY, HALF_ULP, Kind, LARGE, Numbers, ROW_COUNTS, ROWS, SMALL, ULP,
+    canary, fingerprint, near, to_halves, untouched,
 };
-use crate::kernels::{CosineWeights, Dispatch, Kernels, Moments, Scatter};
+use crate::kernels::{CosineWeights, Dispatch, Kernels, Scatter, Values, ValuesMut};
+
+/// What every kernel here promises on every table.
+pub(super) const BITS: &str = "the bits of the portable table";
 
 /// Widths of rows: every small one and those of the published networks.
-fn widths() -> impl Iterator<Item = usize> {
+pub(super) fn widths() -> impl Iterator<Item = usize> {
     (1..=SMALL).chain(LARGE)
 }
 
@@ -18,12 +22,13 @@ pub(super) fn check(kernels: &Kernels, b: &mut Buffers, n: &mut Numbers) -> Resu
             let rows = n.pick(&ROW_COUNTS).min(most);
             let centres = n.within(1, most);
             cosine_weights(kernels, b, n, [rows, width, centres])?;
-            scatter(kernels, b, n, kind, [rows, width, centres])?;
             let heads = n.within(1, 4);
-            let centres = centres.min(ROWS / width / heads);
-            dispatch(kernels, b, n, kind, [rows, width, centres, heads])?;
-            moments(kernels, b, n, kind, [rows, width])?;
-            cases += 4;
+            let centres = centres.min((ROWS - 64) / width / heads).max(1);
+            for half in [false, true] {
+                scatter(kernels, b, n, (kind, half), [rows, width, centres, heads])?;
+                dispatch(kernels, b, n, (kind, half), [rows, width, centres, heads])?;
+            }
+            cases += 5;
         }
     }
     Ok(cases)
@@ -82,11 +87,16 @@ fn cosine_weights(
         alpha,
         beta,
     };
+    Kernels::portable().cosine_weights(&weights, &mut b.out[3..][..rows]);
+    let portable = fingerprint(&b.out[3..][..rows]);
     kernels.cosine_weights(&weights, &mut b.out[3..][..rows]);
     let failed = |promise, found, expected| {
         let shape = [rows, dim, centres, 1];
         failure("cosine_weights", promise, shape, found, expected)
     };
+    if fingerprint(&b.out[3..][..rows]) != portable {
+        return Err(failed(BITS, 0.0, 0.0));
+    }
     for row in (0..rows).filter(|&row| row != poisoned) {
         let key = &b.x[row * stride..][..dim];
         let unit = &b.matrix[usize::from(b.assign[row]) * centre_stride..][..dim];
@@ -118,49 +128,60 @@ fn scatter(
     kernels: &Kernels,
     b: &mut Buffers,
     n: &mut Numbers,
-    kind: Kind,
-    [rows, channels, centres]: [usize; 3],
+    (kind, half): (Kind, bool),
+    [rows, channels, centres, heads]: [usize; 4],
 ) -> Result<(), Failure> {
+    let stride = heads + n.within(0, 2);
+    let (sums_len, counts_len) = (heads * centres * channels, heads * centres);
     n.fill(&mut b.x[..rows * channels], kind, 125);
+    to_halves(half, &mut b.x[..rows * channels], &mut b.narrow);
     b.assign.fill_with(|| n.within(0, centres - 1) as u16);
-    b.out.fill(canary());
-    b.more.fill(canary());
-    let (sums, counts) = (
-        &mut b.out[5..][..centres * channels],
-        &mut b.more[1..][..centres],
-    );
-    sums.fill(2.0);
-    counts.fill(1.0);
-    let (x, assign) = (&b.x[..rows * channels], &b.assign[..rows]);
-    kernels.scatter(
-        &Scatter {
-            x,
-            channels,
-            assign,
+    let (x, assign) = (&b.x[..rows * channels], &b.assign[..rows * stride]);
+    let problem = Scatter {
+        x: if half {
+            Values::F16(&b.narrow[..rows * channels])
+        } else {
+            Values::F32(x)
         },
-        sums,
-        counts,
-    );
+        channels,
+        heads,
+        centres,
+        assign,
+        assign_stride: stride,
+    };
+    let mut prints = [0; 2];
+    for (kernels, print) in [Kernels::portable(), kernels].into_iter().zip(&mut prints) {
+        b.out.fill(canary());
+        b.more.fill(canary());
+        let (sums, counts) = (&mut b.out[5..][..sums_len], &mut b.more[1..][..counts_len]);
+        sums.fill(2.0);
+        counts.fill(1.0);
+        kernels.scatter(&problem, sums, counts);
+        *print = fingerprint(sums);
+    }
     let failed = |promise, found, expected| {
+        let shape = [rows, channels, centres, heads];
         failure(
-            "scatter",
+            if half { "scatter, f16" } else { "scatter, f32" },
             promise,
-            [rows, channels, centres, 1],
+            shape,
             found,
             expected,
         )
     };
-    for m in 0..centres {
-        let members = || (0..rows).filter(|&row| usize::from(assign[row]) == m);
+    if prints[0] != prints[1] {
+        return Err(failed(BITS, 0.0, 0.0));
+    }
+    for m in 0..counts_len {
+        let (e, centre) = (m / centres, m % centres);
+        let members = || (0..rows).filter(|&row| usize::from(assign[row * stride + e]) == centre);
         let count = 1.0 + members().count() as f64;
         if !near(b.more[1 + m], count, 0.0) {
             return Err(failed("number of members", b.more[1 + m], count));
         }
         for c in 0..channels {
-            let expected = 2.0
-                + members()
-                    .map(|row| f64::from(x[row * channels + c]))
-                    .sum::<f64>();
+            let values = members().map(|row| f64::from(x[row * channels + c]));
+            let expected = 2.0 + values.sum::<f64>();
             let tolerance = if kind == Kind::Whole {
                 0.0
             } else {
@@ -174,9 +195,9 @@ fn scatter(
     }
     let around = [
         &b.out[..5],
-        &b.out[5 + centres * channels..],
+        &b.out[5 + sums_len..],
         &b.more[..1],
-        &b.more[1 + centres..],
+        &b.more[1 + counts_len..],
     ];
     if around.into_iter().all(untouched) {
         Ok(())
@@ -189,118 +210,85 @@ fn dispatch(
     kernels: &Kernels,
     b: &mut Buffers,
     n: &mut Numbers,
-    kind: Kind,
+    (kind, half): (Kind, bool),
     [rows, channels, centres, heads]: [usize; 4],
 ) -> Result<(), Failure> {
-    let table = heads * centres * channels;
-    let (assign_stride, weights_stride) = (rows + n.within(0, 5), rows + n.within(0, 5));
+    const LEAD: usize = 7;
+    let (table, size) = (heads * centres * channels, rows * channels);
     n.fill(&mut b.matrix[..table], kind, 20);
     n.fill(&mut b.vectors[0], kind, 20);
-    n.fill(&mut b.more[..heads * weights_stride], kind, 4);
-    b.bytes.fill_with(|| n.within(0, centres - 1) as u8);
-    b.out.fill(canary());
-    let x = &mut b.out[7..][..rows * channels];
-    n.fill(x, kind, 20);
-    b.x[..rows * channels].copy_from_slice(x);
+    n.fill(&mut b.more[..rows * heads], kind, 4);
+    b.assign.fill_with(|| n.within(0, centres - 1) as u16);
+    n.fill(&mut b.x[..size], kind, 20);
+    to_halves(half, &mut b.x[..size], &mut b.narrow);
     let problem = Dispatch {
         table: &b.matrix[..table],
         bias: &b.vectors[0][..channels],
         heads,
         centres,
         channels,
-        assign: &b.bytes[..(heads - 1) * assign_stride + rows],
-        assign_stride,
-        weights: &b.more[..(heads - 1) * weights_stride + rows],
-        weights_stride,
+        assign: &b.assign[..rows * heads],
+        weights: &b.more[..rows * heads],
     };
-    kernels.dispatch(&problem, x);
+    let mut prints = [0; 2];
+    for (kernels, print) in [Kernels::portable(), kernels].into_iter().zip(&mut prints) {
+        b.out.fill(canary());
+        b.out[LEAD..][..size].copy_from_slice(&b.x[..size]);
+        if half {
+            b.halves.fill(HALF_CANARY);
+            let x = &mut b.halves[LEAD..][..size];
+            x.copy_from_slice(&b.narrow[..size]);
+            kernels.dispatch(&problem, ValuesMut::F16(x));
+            Kernels::portable().widen(Values::F16(x), &mut b.out[LEAD..][..size]);
+        } else {
+            kernels.dispatch(&problem, ValuesMut::F32(&mut b.out[LEAD..][..size]));
+        }
+        *print = fingerprint(&b.out[LEAD..][..size]);
+    }
     let failed = |promise, found, expected| {
+        let shape = [rows, channels, centres, heads];
         failure(
-            "dispatch",
+            if half {
+                "dispatch, f16"
+            } else {
+                "dispatch, f32"
+            },
             promise,
-            [rows, channels, centres, heads],
+            shape,
             found,
             expected,
         )
     };
-    for row in 0..rows {
-        for c in 0..channels {
-            let mut expected = f64::from(b.x[row * channels + c]) + f64::from(b.vectors[0][c]);
-            for e in 0..heads {
-                let centre = usize::from(b.bytes[e * assign_stride + row]);
-                expected += f64::from(b.more[e * weights_stride + row])
-                    * f64::from(b.matrix[(e * centres + centre) * channels + c]);
-            }
-            let tolerance = if kind == Kind::Whole {
-                0.0
-            } else {
-                8.0 * 8.0 * ULP
-            };
-            let found = b.out[7 + row * channels + c];
-            if !near(found, expected, tolerance) {
-                return Err(failed(
-                    "residual, bias and weighted representatives",
-                    found,
-                    expected,
-                ));
-            }
+    if prints[0] != prints[1] {
+        return Err(failed(BITS, 0.0, 0.0));
+    }
+    for (i, &found) in b.out[LEAD..][..size].iter().enumerate() {
+        let (row, c) = (i / channels, i % channels);
+        let mut expected = f64::from(b.x[i]) + f64::from(b.vectors[0][c]);
+        for e in 0..heads {
+            let centre = usize::from(b.assign[row * heads + e]);
+            expected += f64::from(b.more[row * heads + e])
+                * f64::from(b.matrix[(e * centres + centre) * channels + c]);
+        }
+        let tolerance = match (kind, half) {
+            // Up to 8 terms of up to 1.
+            (Kind::Real, false) => 8.0 * 8.0 * ULP,
+            (Kind::Real, true) => 8.0 * 8.0 * ULP + 8.0 * HALF_ULP,
+            (Kind::Whole, _) => 0.0,
+        };
+        if !near(found, expected, tolerance) {
+            let promise = "residual, bias and weighted representatives";
+            return Err(failed(promise, found, expected));
         }
     }
-    if untouched(&b.out[..7]) && untouched(&b.out[7 + rows * channels..]) {
+    let halves_fit = !half
+        || b.halves[..LEAD]
+            .iter()
+            .chain(&b.halves[LEAD + size..])
+            .all(|&v| v == HALF_CANARY);
+    if halves_fit && untouched(&b.out[..LEAD]) && untouched(&b.out[LEAD + size..]) {
         Ok(())
     } else {
         Err(failed("values around the output are untouched", 0.0, 0.0))
     }
-}
-
-fn moments(
-    kernels: &Kernels,
-    b: &mut Buffers,
-    n: &mut Numbers,
-    kind: Kind,
-    [rows, channels]: [usize; 2],
-) -> Result<(), Failure> {
-    let x = &mut b.x[..rows * channels];
-    n.fill(x, kind, 125);
-    // A mean far from zero: differences of large sums would show.
-    let far = n.pick(&[0.0, 1000.0]);
-    x.iter_mut().for_each(|v| *v += far);
-    let mut moments = Moments::new();
-    // In two parts, as steps take their tiles in.
-    let (first, second) = x.split_at(rows / 2 * channels);
-    kernels.moments(first, channels, &mut moments);
-    kernels.moments(second, channels, &mut moments);
-    let count = x.len() as f64;
-    let mean = x.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
-    let squares: f64 = x
-        .iter()
-        .map(|&v| (f64::from(v) - mean) * (f64::from(v) - mean))
-        .sum();
-    let rstd = 1.0 / libm::sqrt(squares / count + 1e-5);
-    let found = moments.norm();
-    let size = f64::from(far) + if kind == Kind::Whole { 125.0 } else { 1.0 };
-    let tolerance = (channels / 16 + 16) as f64 * ULP * size;
-    for (promise, found, expected, tolerance) in [
-        ("mean", found.mean, mean, tolerance),
-        // Rows' means differ by some deviations, each with its error.
-        (
-            "1 / deviation",
-            found.rstd,
-            rstd,
-            rstd * (1e-6 + tolerance * rstd),
-        ),
-    ] {
-        if !near(found, expected, tolerance) {
-            return Err(failure(
-                "moments",
-                promise,
-                [rows, channels, 0, 0],
-                found,
-                expected,
-            ));
-        }
-    }
-    x[0] = f32::NAN;
-    kernels.moments(x, channels, &mut moments);
-    Ok(())
 }

@@ -3,8 +3,8 @@
 use core::ops::Range;
 
 use super::{
-    Buffers, Failure, Kind, LARGE, MATRIX, Numbers, ROW_COUNTS, ROWS, SMALL, ULP, canary, near,
-    untouched,
+    Buffers, Failure, Kind, LARGE, MATRIX, Numbers, ROW_COUNTS, ROWS, SMALL, ULP, canary,
+    fingerprint, is_exact, near, untouched,
 };
 use crate::format::LANES;
 use crate::kernels::{Epilogue, Kernels, Matmul, Norm, Panels, Weights};
@@ -166,7 +166,18 @@ impl Case {
             out_stride: self.out_stride,
             epilogue: self.epilogue(bias, sums),
         };
-        kernels.matmul(&product, &mut b.out[self.lead..][..out_len]);
+        let mut portable = None;
+        if is_exact(kernels) {
+            let before = &mut b.more[..out_len];
+            before.copy_from_slice(&b.out[self.lead..][..out_len]);
+            Kernels::portable().matmul(&product, before);
+            portable = Some(fingerprint(before));
+        }
+        let out = &mut b.out[self.lead..][..out_len];
+        kernels.matmul(&product, out);
+        if portable.is_some_and(|portable| portable != fingerprint(out)) {
+            return Err(self.failure("the bits of the portable table", 0.0, 0.0));
+        }
         self.compare(b)
     }
 

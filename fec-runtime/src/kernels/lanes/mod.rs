@@ -32,6 +32,34 @@ pub(super) trait Lanes: Copy {
     fn load_half(bits: &[u16; LANES]) -> Self;
     /// Rounds to f16, to nearest even; what lies beyond ±65504 becomes that.
     fn store_half(self, out: &mut [u16; LANES]);
+    /// Fewer than sixteen values; zeros in the other lanes.
+    #[inline(always)]
+    fn load_part(values: &[f32]) -> Self {
+        let mut all = [0.0; LANES];
+        all[..values.len()].copy_from_slice(values);
+        Self::load(&all)
+    }
+    /// Writes the first lanes, fewer than sixteen.
+    #[inline(always)]
+    fn store_part(self, out: &mut [f32]) {
+        let mut all = [0.0; LANES];
+        self.store(&mut all);
+        out.copy_from_slice(&all[..out.len()]);
+    }
+    /// [`Lanes::load_half`] of fewer than sixteen values; zeros in the other lanes.
+    #[inline(always)]
+    fn load_half_part(bits: &[u16]) -> Self {
+        let mut all = [0; LANES];
+        all[..bits.len()].copy_from_slice(bits);
+        Self::load_half(&all)
+    }
+    /// [`Lanes::store_half`] of the first lanes, fewer than sixteen.
+    #[inline(always)]
+    fn store_half_part(self, out: &mut [u16]) {
+        let mut all = [0; LANES];
+        self.store_half(&mut all);
+        out.copy_from_slice(&all[..out.len()]);
+    }
     /// Input `k % 4` of a group of a byte panel, `[16 outputs][4 inputs]`.
     fn load_bytes(group: &[i8; 4 * LANES], k: usize) -> Self;
 

@@ -1,0 +1,25 @@
+//! Plain Rust: the specification of every kernel. It fuses nothing, so that its exact table is itself.
+
+use crate::kernels::lanes::Portable;
+use crate::kernels::{
+    Isa, Kernels, assign, assign_i8, dispatch, elements, matmul_f32, matmul_i8, moments, quantise,
+    scatter, weights,
+};
+
+pub(super) static TABLE: Kernels = Kernels {
+    isa: Isa::Portable,
+    exact: &TABLE,
+    matmul: matmul_f32::portable::matmul,
+    assign: assign::portable::assign,
+    cosine_weights: weights::portable,
+    scatter: scatter::body::<Portable>,
+    dispatch: dispatch::body::<Portable>,
+    moments: moments::body::<Portable>,
+    accumulate: elements::accumulate::<Portable>,
+    widen: elements::widen::<Portable>,
+    narrow: elements::narrow::<Portable>,
+    matmul_i8: matmul_i8::portable::matmul,
+    quantise: quantise::portable,
+    assign_i8: assign_i8::portable,
+    pack_centres: assign_i8::pack::portable,
+};
