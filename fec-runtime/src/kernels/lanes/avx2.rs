@@ -31,6 +31,9 @@ pub(super) fn sum(eight: __m256) -> f32 {
 impl<const FUSED: bool> Lanes for Avx2<FUSED> {
     type Ints = [__m256i; 2];
 
+    const TILE_ROWS: usize = 6;
+    const TILE_PANELS: usize = 1;
+
     #[inline(always)]
     fn splat(value: f32) -> Self {
         // SAFETY: see the top.

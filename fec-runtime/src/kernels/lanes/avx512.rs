@@ -13,8 +13,18 @@ use crate::format::LANES;
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx512<const FUSED: bool>(__m512);
 
+/// Mask of the first lanes, fewer than sixteen.
+#[inline(always)]
+fn first(count: usize) -> u16 {
+    debug_assert!(count < LANES);
+    (1 << count) - 1
+}
+
 impl<const FUSED: bool> Lanes for Avx512<FUSED> {
     type Ints = __m512i;
+
+    const TILE_ROWS: usize = 14;
+    const TILE_PANELS: usize = 2;
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -32,6 +42,39 @@ impl<const FUSED: bool> Lanes for Avx512<FUSED> {
     fn store(self, out: &mut [f32; LANES]) {
         // SAFETY: see the top.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), self.0) }
+    }
+
+    #[inline(always)]
+    fn load_part(values: &[f32]) -> Self {
+        // SAFETY: see the top; the mask leaves out what lies behind the values.
+        Self(unsafe { _mm512_maskz_loadu_ps(first(values.len()), values.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn store_part(self, out: &mut [f32]) {
+        // SAFETY: see the top; the mask leaves out what lies behind the values.
+        unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), first(out.len()), self.0) }
+    }
+
+    #[inline(always)]
+    fn load_half_part(bits: &[u16]) -> Self {
+        // SAFETY: see the top; the mask leaves out what lies behind the values.
+        Self(unsafe {
+            _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(
+                first(bits.len()),
+                bits.as_ptr().cast(),
+            ))
+        })
+    }
+
+    #[inline(always)]
+    fn store_half_part(self, out: &mut [u16]) {
+        let bounded = self.min(Self::splat(65504.0)).max(Self::splat(-65504.0));
+        // SAFETY: see the top; the mask leaves out what lies behind the values.
+        unsafe {
+            let bits = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(bounded.0);
+            _mm256_mask_storeu_epi16(out.as_mut_ptr().cast(), first(out.len()), bits);
+        }
     }
 
     #[inline(always)]

@@ -22,6 +22,11 @@ pub(super) trait Lanes: Copy {
     /// Sixteen i32.
     type Ints: Copy;
 
+    /// Rows of a product's tile, and panels of 16 outputs: as many sums as registers hold beside weights and a value.
+    const TILE_ROWS: usize;
+    /// See [`Lanes::TILE_ROWS`].
+    const TILE_PANELS: usize;
+
     /// The same value in every lane.
     fn splat(value: f32) -> Self;
     /// Sixteen values.

@@ -71,6 +71,9 @@ fn bytes([a, b, c, d]: [uint32x4_t; 4]) -> uint8x16_t {
 impl<const FUSED: bool> Lanes for Neon<FUSED> {
     type Ints = [int32x4_t; 4];
 
+    const TILE_ROWS: usize = 4;
+    const TILE_PANELS: usize = 1;
+
     #[inline(always)]
     fn splat(value: f32) -> Self {
         // SAFETY: see the top.

@@ -18,6 +18,9 @@ impl Portable {
 impl Lanes for Portable {
     type Ints = [i32; LANES];
 
+    const TILE_ROWS: usize = 2;
+    const TILE_PANELS: usize = 1;
+
     #[inline(always)]
     fn splat(value: f32) -> Self {
         Self([value; LANES])

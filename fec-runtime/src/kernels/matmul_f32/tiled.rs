@@ -1,0 +1,281 @@
+//! Tiles of sums that stay in registers over all of K: the body of every instruction set but the portable one.
+//!
+//! A tile is some rows times one or two panels. Rows are read where they lie, one value for all lanes; a column of tiles passes over
+//! all rows before the next panels are touched, so that their weights stay in the cache next to the core.
+#![expect(unsafe_code, reason = "loops over k and over rows read without checks")]
+
+use super::{Epilogue, Matmul, Panels};
+use crate::format::{GROUP, LANES};
+use crate::kernels::activation::gelu_lanes;
+use crate::kernels::lanes::Lanes;
+
+/// Weights as they are stored in panels.
+trait Stored: Copy {
+    /// Whether a scale per output follows the sum.
+    const SCALED: bool;
+
+    /// Values of a panel of so many inputs.
+    fn panel_len(inputs: usize) -> usize;
+
+    /// The weights of input `k` for the panel's outputs.
+    ///
+    /// # Safety
+    /// `panel` must begin a panel with more than `k` inputs.
+    unsafe fn row<L: Lanes>(panel: *const Self, k: usize) -> L;
+}
+
+impl Stored for f32 {
+    const SCALED: bool = false;
+
+    #[inline(always)]
+    fn panel_len(inputs: usize) -> usize {
+        inputs * LANES
+    }
+
+    // SAFETY: reads input k alone, which the caller has.
+    #[inline(always)]
+    unsafe fn row<L: Lanes>(panel: *const Self, k: usize) -> L {
+        // SAFETY: the panel has an input k.
+        L::load(unsafe { &*panel.add(k * LANES).cast() })
+    }
+}
+
+impl Stored for u16 {
+    const SCALED: bool = false;
+
+    #[inline(always)]
+    fn panel_len(inputs: usize) -> usize {
+        inputs * LANES
+    }
+
+    // SAFETY: reads input k alone, which the caller has.
+    #[inline(always)]
+    unsafe fn row<L: Lanes>(panel: *const Self, k: usize) -> L {
+        // SAFETY: the panel has an input k.
+        L::load_half(unsafe { &*panel.add(k * LANES).cast() })
+    }
+}
+
+impl Stored for i8 {
+    const SCALED: bool = true;
+
+    #[inline(always)]
+    fn panel_len(inputs: usize) -> usize {
+        inputs.next_multiple_of(GROUP) * LANES
+    }
+
+    // SAFETY: reads the group of input k alone, which the caller has; panels are padded to whole groups.
+    #[inline(always)]
+    unsafe fn row<L: Lanes>(panel: *const Self, k: usize) -> L {
+        // SAFETY: the panel has an input k, and therefore its group.
+        L::load_bytes(unsafe { &*panel.add(k / GROUP * GROUP * LANES).cast() }, k)
+    }
+}
+
+#[inline(always)]
+pub(in crate::kernels) fn matmul<L: Lanes>(m: &Matmul<'_>, out: &mut [f32]) {
+    // Once more, for the loops below, which rely on it.
+    m.check(out.len());
+    match m.weights.panels {
+        Panels::F32(values) => columns::<L, f32>(m, values, out),
+        Panels::F16(values) => columns::<L, u16>(m, values, out),
+        Panels::I8(panels) => columns::<L, i8>(m, panels.values, out),
+    }
+}
+
+#[inline(always)]
+fn columns<L: Lanes, S: Stored>(m: &Matmul<'_>, values: &[S], out: &mut [f32]) {
+    let end = m.outputs.end.div_ceil(LANES);
+    let mut panel = m.outputs.start / LANES;
+    if L::TILE_PANELS > 1 {
+        while end - panel > 1 {
+            column::<L, S, 2>(m, values, panel, out);
+            panel += 2;
+        }
+    }
+    while panel < end {
+        column::<L, S, 1>(m, values, panel, out);
+        panel += 1;
+    }
+}
+
+/// `P` panels, all rows.
+#[inline(always)]
+fn column<L: Lanes, S: Stored, const P: usize>(
+    m: &Matmul<'_>,
+    values: &[S],
+    panel: usize,
+    out: &mut [f32],
+) {
+    let mut n = 0;
+    if L::TILE_ROWS >= 14 {
+        while m.rows - n >= 14 {
+            tile::<L, S, 14, P>(m, values, panel, n, out);
+            n += 14;
+        }
+    }
+    if L::TILE_ROWS >= 14 {
+        while m.rows - n >= 7 {
+            tile::<L, S, 7, P>(m, values, panel, n, out);
+            n += 7;
+        }
+    } else if L::TILE_ROWS >= 6 {
+        while m.rows - n >= 6 {
+            tile::<L, S, 6, P>(m, values, panel, n, out);
+            n += 6;
+        }
+    }
+    while m.rows - n >= 4 {
+        tile::<L, S, 4, P>(m, values, panel, n, out);
+        n += 4;
+    }
+    while m.rows - n >= 2 {
+        tile::<L, S, 2, P>(m, values, panel, n, out);
+        n += 2;
+    }
+    if n < m.rows {
+        tile::<L, S, 1, P>(m, values, panel, n, out);
+    }
+}
+
+/// `R` rows from `first` on, `P` panels from `panel` on.
+#[inline(always)]
+fn tile<L: Lanes, S: Stored, const R: usize, const P: usize>(
+    m: &Matmul<'_>,
+    values: &[S],
+    panel: usize,
+    first: usize,
+    out: &mut [f32],
+) {
+    let panel_len = S::panel_len(m.weights.inputs);
+    let panels: [&[S]; P] =
+        core::array::from_fn(|p| &values[(panel + p) * panel_len..][..panel_len]);
+    let x = &m.x[first * m.x_stride..][..(R - 1) * m.x_stride + m.inputs.len()];
+    let mut sums = [[L::splat(0.0); P]; R];
+    for k in 0..m.inputs.len() {
+        // SAFETY: `check` has found `inputs` within the matrix, whose panels hold all of its inputs.
+        let weights: [L; P] =
+            core::array::from_fn(|p| unsafe { S::row(panels[p].as_ptr(), m.inputs.start + k) });
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: r < R and k < inputs.len(): within `x`.
+            let x = L::splat(unsafe { *x.as_ptr().add(r * m.x_stride + k) });
+            for (sum, weights) in sums.iter_mut().zip(&weights) {
+                *sum = x.mul_add(*weights, *sum);
+            }
+        }
+    }
+    let outputs = (m.outputs.end - panel * LANES).min(P * LANES);
+    let start = first * m.out_stride + panel * LANES - m.outputs.start;
+    let tile = Tile {
+        out: &mut out[start..][..(R - 1) * m.out_stride + outputs],
+        stride: m.out_stride,
+        outputs,
+    };
+    if let Panels::I8(panels) = m.weights.panels
+        && S::SCALED
+    {
+        let scales = vectors::<L, P>(panels.scales, panel);
+        sums = sums.map(|sums| core::array::from_fn(|p| sums[p].mul(scales[p])));
+    }
+    tile.finish(&m.epilogue, panel, sums);
+}
+
+/// A vector's values for the outputs of `P` panels; it is padded to whole panels.
+#[inline(always)]
+fn vectors<L: Lanes, const P: usize>(values: &[f32], panel: usize) -> [L; P] {
+    let (chunks, _) = values.as_chunks::<LANES>();
+    core::array::from_fn(|p| L::load(&chunks[panel + p]))
+}
+
+/// Where the sums of a tile go.
+struct Tile<'a> {
+    /// Its rows, and what lies between them.
+    out: &'a mut [f32],
+    /// Distance of two rows.
+    stride: usize,
+    /// Outputs of a row.
+    outputs: usize,
+}
+
+impl Tile<'_> {
+    #[inline(always)]
+    fn finish<L: Lanes, const R: usize, const P: usize>(
+        self,
+        epilogue: &Epilogue<'_>,
+        panel: usize,
+        sums: [[L; P]; R],
+    ) {
+        match *epilogue {
+            Epilogue::Plain => self.write::<L, R, P, false>(sums, |sum, _, _| sum),
+            Epilogue::Accumulate => self.write::<L, R, P, true>(sums, |sum, _, old| old.add(sum)),
+            Epilogue::Bias(bias) => {
+                let bias = vectors::<L, P>(bias, panel);
+                self.write::<L, R, P, false>(sums, |sum, p, _| sum.add(bias[p]));
+            }
+            Epilogue::Residual(bias) => {
+                let bias = vectors::<L, P>(bias, panel);
+                self.write::<L, R, P, true>(sums, |sum, p, old| old.add(sum.add(bias[p])));
+            }
+            Epilogue::Norm {
+                bias,
+                sums: s,
+                norm,
+            } => {
+                let (bias, s) = (vectors::<L, P>(bias, panel), vectors::<L, P>(s, panel));
+                let shift = s.map(|s| s.mul(L::splat(-norm.mean)));
+                let rstd = L::splat(norm.rstd);
+                self.write::<L, R, P, false>(sums, |sum, p, _| {
+                    sum.add(shift[p]).mul_add(rstd, bias[p])
+                });
+            }
+            Epilogue::NormGelu {
+                bias,
+                sums: s,
+                norm,
+            } => {
+                let (bias, s) = (vectors::<L, P>(bias, panel), vectors::<L, P>(s, panel));
+                let shift = s.map(|s| s.mul(L::splat(-norm.mean)));
+                let rstd = L::splat(norm.rstd);
+                self.write::<L, R, P, false>(sums, |sum, p, _| {
+                    gelu_lanes(sum.add(shift[p]).mul_add(rstd, bias[p]))
+                });
+            }
+        }
+    }
+
+    /// Writes f(sum, panel of the tile, what was there): the last is read if `READ`.
+    #[inline(always)]
+    fn write<L: Lanes, const R: usize, const P: usize, const READ: bool>(
+        self,
+        sums: [[L; P]; R],
+        f: impl Fn(L, usize, L) -> L,
+    ) {
+        for p in 0..P {
+            let count = self.outputs - p * LANES;
+            if count >= LANES {
+                for (r, sums) in sums.iter().enumerate() {
+                    // SAFETY: row r has `outputs` values from r * stride on, and 16 of them from p * 16 on.
+                    let out: &mut [f32; LANES] = unsafe {
+                        &mut *self
+                            .out
+                            .as_mut_ptr()
+                            .add(r * self.stride + p * LANES)
+                            .cast()
+                    };
+                    let old = if READ { L::load(out) } else { L::splat(0.0) };
+                    f(sums[p], p, old).store(out);
+                }
+            } else {
+                for (r, sums) in sums.iter().enumerate() {
+                    let out = &mut self.out[r * self.stride + p * LANES..][..count];
+                    let old = if READ {
+                        L::load_part(out)
+                    } else {
+                        L::splat(0.0)
+                    };
+                    f(sums[p], p, old).store_part(out);
+                }
+            }
+        }
+    }
+}
