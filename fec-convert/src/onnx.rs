@@ -23,6 +23,7 @@ use core::panic::AssertUnwindSafe;
 use std::panic;
 use std::sync::{Arc, Once};
 
+use fec_runtime::config::Similarity;
 use fec_runtime::{AlignedBytes, Image, ImageSize, Model, Plan, Session};
 use tract_onnx::pb::{GraphProto, ModelProto, tensor_proto::DataLocation};
 use tract_onnx::prelude::{
@@ -383,7 +384,7 @@ impl<'m> GraphVerifier<'m> {
 /// Refuses the models that no graph can be compared with, whatever the graph.
 ///
 /// # Errors
-/// [`GraphFault::Dense`] and [`GraphFault::Locality`].
+/// [`GraphFault::Dense`], [`GraphFault::Locality`] and [`GraphFault::Similarity`].
 pub fn comparable(model: &Model<'_>) -> Result<(), Error> {
     let config = model.config();
     if config.dense {
@@ -391,6 +392,9 @@ pub fn comparable(model: &Model<'_>) -> Result<(), Error> {
     }
     if config.locality.iter().any(|&weight| weight != 0.0) {
         return Err(Error::Graph(GraphFault::Locality));
+    }
+    if config.similarity != Similarity::Cosine {
+        return Err(Error::Graph(GraphFault::Similarity));
     }
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! Which network a checkpoint holds: read from its tensors' shapes where they say it, else from `--arch`.
 //!
 //! Shapes give blocks, widths, hidden widths, classes and the product heads x head channels. Heads, proposals and folds leave no
-//! trace in them: those come from the preset whose shapes fit, or from the caller.
+//! trace in them: those come from the preset whose shapes fit, or from the caller. What elements and centres are compared by leaves
+//! none either, and is the caller's to say; whether alpha and beta were learnt shows in their being there.
 
 mod shapes;
 
 use core::fmt;
 
-use fec_runtime::config::{Config, NANO, PRESETS, STAGES};
+use fec_runtime::config::{Config, Dispatch, NANO, PRESETS, STAGES, Similarity};
 
 use crate::fold::Tensors;
 use crate::read::Checkpoint;
@@ -151,11 +152,15 @@ impl fmt::Display for Refused {
 
 impl core::error::Error for Refused {}
 
-/// Recognises the network of a checkpoint and checks every tensor against it.
+/// Recognises the network of a checkpoint, which compares by `similarity`, and checks every tensor against it.
 ///
 /// # Errors
 /// [`Refused`] names the first tensor that does not fit, or says what `--arch` must tell.
-pub fn recognise(checkpoint: &Checkpoint, arch: Option<&str>) -> Result<Recognised, Refused> {
+pub fn recognise(
+    checkpoint: &Checkpoint,
+    arch: Option<&str>,
+    similarity: Similarity,
+) -> Result<Recognised, Refused> {
     let shapes = Shapes::read(&checkpoint.tensors);
     let Some(found) = shapes.config() else {
         return Err(first_misfit(checkpoint));
@@ -168,6 +173,23 @@ pub fn recognise(checkpoint: &Checkpoint, arch: Option<&str>) -> Result<Recognis
     if !config.dense {
         config.classes = found.classes;
     }
+    config.similarity = similarity;
+    config.dispatch = dispatch(checkpoint);
+    if config.dispatch != Dispatch::AlphaBeta {
+        notes.push(format!(
+            "sim_alpha {}, sim_beta {} (the paper's Table 4b)",
+            if config.dispatch.has_alpha() {
+                "learnt"
+            } else {
+                "is not there, 1"
+            },
+            if config.dispatch.has_beta() {
+                "learnt"
+            } else {
+                "is not there, 0"
+            },
+        ));
+    }
     let tensors = collect(checkpoint, &config)?;
     Ok(Recognised {
         config,
@@ -175,6 +197,15 @@ pub fn recognise(checkpoint: &Checkpoint, arch: Option<&str>) -> Result<Recognis
         tensors,
         notes,
     })
+}
+
+/// Which of alpha and beta any block has; the others must have it as well.
+fn dispatch(checkpoint: &Checkpoint) -> Dispatch {
+    let has = |suffix: &str| {
+        let mut names = checkpoint.tensors.iter().map(|tensor| &tensor.name);
+        names.any(|name| name.ends_with(suffix))
+    };
+    Dispatch::of(has("token_mixer.sim_alpha"), has("token_mixer.sim_beta"))
 }
 
 /// The network named by `--arch`: a preset, or settings on top of what the shapes say.

@@ -197,12 +197,21 @@ impl<'m> Verifier<'m> {
     }
 }
 
-/// The first number in which a checkpoint's network differs from the model's; locality, which is no checkpoint's, left aside.
+/// The first number in which a checkpoint's network differs from the model's; locality and similarity, which are no checkpoint's,
+/// left aside.
 pub fn first_difference(found: &Config, expected: &Config) -> Option<Error> {
     let numbers = |config: &Config| {
         let mut numbers = vec![
             ("dense outputs".to_string(), 4 * usize::from(config.dense)),
             ("classes".to_string(), config.classes),
+            (
+                "learnt sim_alpha".to_string(),
+                config.dispatch.has_alpha().into(),
+            ),
+            (
+                "learnt sim_beta".to_string(),
+                config.dispatch.has_beta().into(),
+            ),
         ];
         for (i, stage) in config.stages.iter().enumerate() {
             numbers.extend(

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 #[path = "convert/onnx.rs"]
 mod onnx;
+#[path = "convert/similarity.rs"]
+mod similarity;
 #[path = "convert/usage.rs"]
 mod usage;
 #[path = "convert/verify.rs"]

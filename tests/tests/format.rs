@@ -128,6 +128,10 @@ fn header_and_configuration_lie_at_the_documented_offsets() {
         &read("Configuration", dense.as_bytes(), HEADER_LEN),
         &[("flags", 1), ("classes", 0)],
     );
+}
+
+#[test]
+fn integers_similarity_and_dispatch_have_the_documented_numbers() {
     for (i, similarity) in Similarity::ALL.into_iter().enumerate() {
         for (j, dispatch) in Dispatch::ALL.into_iter().enumerate() {
             let network = Config {

@@ -8,7 +8,7 @@ use fec::output::{Exit, Output, write_atomically};
 use fec_convert::Error;
 use fec_convert::pack::{PackOptions, pack};
 use fec_convert::recognise::{Recognised, recognise};
-use fec_runtime::config::{Config, POOLS};
+use fec_runtime::config::{Config, POOLS, Similarity};
 use fec_runtime::format::{
     DType, Interpolation, Preprocessing, TensorKind, WriteError, packed_tensors,
 };
@@ -49,6 +49,9 @@ pub(crate) struct Args {
     /// How much the pools prefer near centres: one number, or one per pool; 0 is as published
     #[arg(long, value_name = "F|F1,F2,F3", allow_hyphen_values = true, default_value = "0", value_parser = parse_locality)]
     locality: Locality,
+    /// What the network was trained to compare elements and centres by: cosine, as published, dot or euclidean
+    #[arg(long, value_name = "NAME", default_value = "cosine", value_parser = parse_similarity)]
+    similarity: Similarity,
     /// Take the averaged weights (state_dict_ema, model_ema)
     #[arg(long)]
     ema: bool,
@@ -147,10 +150,12 @@ fn check_target(path: &Path) -> Result<(), fec::Error> {
 /// The checkpoint's network, or that of the formula weights.
 fn read_network(args: &Args) -> Result<(Option<Read>, Recognised), Error> {
     if let Some(network) = formula_network(&args.input, args.arch.as_deref(), args.ema) {
-        return Ok((None, network?));
+        let mut network = network?;
+        network.config.similarity = args.similarity;
+        return Ok((None, network));
     }
     let checkpoint = read_checkpoint(&args.input, args.ema)?;
-    let network = recognise(&checkpoint, args.arch.as_deref())
+    let network = recognise(&checkpoint, args.arch.as_deref(), args.similarity)
         .map_err(|cause| in_file(&args.input, Error::Network(cause)))?;
     Ok((Some(Read::new(&checkpoint, args.ema)), network))
 }
@@ -241,6 +246,9 @@ fn provenance(args: &Args, architecture: &str, digest: &str) -> String {
             .iter()
             .map(|(layer, dtype)| format!("keep: {layer}={}", dtype.name())),
     );
+    if args.similarity != Similarity::Cosine {
+        lines.push(format!("similarity: {}", args.similarity.name()));
+    }
     if args.locality != Locality::default() {
         let [a, b, c] = args.locality;
         lines.push(format!("locality: {a},{b},{c}"));
@@ -280,6 +288,13 @@ fn parse_locality(text: &str) -> Result<Locality, String> {
     }
     parse_three(text, 0.0, 1e3)
         .map_err(|_| "expected one number from 0 to 1000, or three, one per pool".to_string())
+}
+
+fn parse_similarity(text: &str) -> Result<Similarity, String> {
+    Similarity::ALL
+        .into_iter()
+        .find(|similarity| similarity.name() == text)
+        .ok_or_else(|| "expected cosine, dot or euclidean".to_string())
 }
 
 fn parse_crop(text: &str) -> Result<f32, String> {

@@ -162,7 +162,7 @@ fn read_tensors(args: &Args, model: &Model<'_>, bytes: &[u8]) -> Result<Tensors,
         Some(arch) => arch.clone(),
         None => arch_settings(model.config()),
     };
-    let network = recognise(&checkpoint, Some(&arch))
+    let network = recognise(&checkpoint, Some(&arch), model.config().similarity)
         .map_err(|cause| in_file(&args.against, Error::Network(cause)))?;
     tensors_of(args, model, network)
 }

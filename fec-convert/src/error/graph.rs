@@ -20,6 +20,8 @@ pub enum GraphFault {
     Dense,
     /// The packed model weighs distance, which no graph of the published network does.
     Locality,
+    /// The packed model compares otherwise than by cosine, as no graph of the published network does.
+    Similarity,
     /// The bytes are no ONNX model.
     Damaged {
         /// What their reader said.
@@ -95,6 +97,10 @@ impl fmt::Display for GraphFault {
             Self::Locality => write!(
                 f,
                 "packed with --locality, and an ONNX graph computes the published network, which has none; pack it without --locality, or compare it with its PyTorch checkpoint"
+            ),
+            Self::Similarity => write!(
+                f,
+                "packed with --similarity, and an ONNX graph computes the published network, which compares by cosine; compare it with its PyTorch checkpoint"
             ),
             Self::Damaged { detail } => write!(
                 f,

@@ -50,6 +50,10 @@ struct Configuration {
     classes: usize,
     dense: bool,
     locality: [f32; 3],
+    similarity: &'static str,
+    learnt_alpha: bool,
+    learnt_beta: bool,
+    integer: bool,
 }
 
 #[derive(Serialize)]
@@ -133,6 +137,10 @@ fn configuration(config: &Config) -> Configuration {
         classes: config.classes,
         dense: config.dense,
         locality: config.locality,
+        similarity: config.similarity.name(),
+        learnt_alpha: config.dispatch.has_alpha(),
+        learnt_beta: config.dispatch.has_beta(),
+        integer: config.integer,
     }
 }
 
@@ -160,6 +168,7 @@ fn text(r: &Report) -> String {
         );
     }
     let _ = writeln!(text, "  {:14} {:?}", "locality", c.locality);
+    let _ = writeln!(text, "  {:14} {}", "similarity", c.similarity);
     let output = if c.dense {
         "dense: four feature maps".to_string()
     } else {

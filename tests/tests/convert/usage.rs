@@ -83,6 +83,7 @@ fn help_and_version_are_no_mistakes() {
         "--keep",
         "--labels",
         "--locality",
+        "--similarity",
         "--ema",
         "--input-size",
         "--crop-pct",
