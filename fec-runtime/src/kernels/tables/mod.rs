@@ -9,6 +9,12 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_vnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_dotprod;
+#[cfg(target_arch = "aarch64")]
+mod neon_i8mm;
 mod portable;
 
 use super::{Isa, Kernels};
@@ -28,6 +34,12 @@ pub(super) fn of(isa: Isa) -> Option<&'static Kernels> {
         Isa::Avx512 => Some(&avx512::PLAIN),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => Some(&avx512_vnni::PLAIN),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => Some(&neon::PLAIN),
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDotprod => Some(&neon_dotprod::PLAIN),
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonI8mm => Some(&neon_i8mm::PLAIN),
         _ => None,
     }
 }

@@ -1,0 +1,84 @@
+//! NEON, which belongs to every aarch64.
+
+use crate::kernels::lanes::neon::Neon;
+use crate::kernels::{
+    Assign, CosineWeights, Dispatch, Isa, Kernels, Matmul, Scatter, Values, ValuesMut, assign,
+    assign_i8, dispatch, elements, matmul_f32, matmul_i8, moments, quantise, scatter, weights,
+};
+
+/// Lanes of the kernels that never fuse.
+type L = Neon<false>;
+
+pub(super) static PLAIN: Kernels = Kernels {
+    matmul: matmul::<true>,
+    assign: assign::<true>,
+    ..table(Isa::Neon, &EXACT)
+};
+
+static EXACT: Kernels = table(Isa::Neon, &EXACT);
+
+/// The exact table, for `isa` or one that builds on it.
+pub(super) const fn table(isa: Isa, exact: &'static Kernels) -> Kernels {
+    Kernels {
+        isa,
+        exact,
+        matmul: matmul::<false>,
+        assign: assign::<false>,
+        cosine_weights,
+        scatter,
+        dispatch,
+        moments,
+        accumulate,
+        widen,
+        narrow,
+        matmul_i8: matmul_i8::portable::matmul,
+        quantise: quantise::portable,
+        assign_i8: assign_i8::portable,
+        pack_centres: assign_i8::pack::portable,
+    }
+}
+
+#[target_feature(enable = "neon")]
+pub(super) fn matmul<const FUSED: bool>(m: &Matmul<'_>, out: &mut [f32]) {
+    matmul_f32::tiled::matmul::<Neon<FUSED>>(m, out);
+}
+
+#[target_feature(enable = "neon")]
+pub(super) fn assign<const FUSED: bool>(a: &Assign<'_>, out: &mut [u16]) {
+    assign::portable::assign(a, out);
+}
+
+#[target_feature(enable = "neon")]
+fn cosine_weights(w: &CosineWeights<'_>, out: &mut [f32]) {
+    weights::portable(w, out);
+}
+
+#[target_feature(enable = "neon")]
+fn scatter(s: &Scatter<'_>, sums: &mut [f32], counts: &mut [f32]) {
+    scatter::body::<L>(s, sums, counts);
+}
+
+#[target_feature(enable = "neon")]
+fn dispatch(d: &Dispatch<'_>, x: ValuesMut<'_>) {
+    dispatch::body::<L>(d, x);
+}
+
+#[target_feature(enable = "neon")]
+fn moments(x: Values<'_>) -> (f32, f32) {
+    moments::body::<L>(x)
+}
+
+#[target_feature(enable = "neon")]
+fn accumulate(x: Values<'_>, sums: &mut [f32]) {
+    elements::accumulate::<L>(x, sums);
+}
+
+#[target_feature(enable = "neon")]
+fn widen(x: Values<'_>, out: &mut [f32]) {
+    elements::widen::<L>(x, out);
+}
+
+#[target_feature(enable = "neon")]
+fn narrow(x: &[f32], out: &mut [u16]) {
+    elements::narrow::<L>(x, out);
+}

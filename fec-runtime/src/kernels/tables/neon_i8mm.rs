@@ -1,0 +1,12 @@
+//! NEON with USMMLA: the tables of NEON with other integer products.
+
+use super::neon::{assign, matmul, table};
+use crate::kernels::{Isa, Kernels};
+
+pub(super) static PLAIN: Kernels = Kernels {
+    matmul: matmul::<true>,
+    assign: assign::<true>,
+    ..table(Isa::NeonI8mm, &EXACT)
+};
+
+static EXACT: Kernels = table(Isa::NeonI8mm, &EXACT);
