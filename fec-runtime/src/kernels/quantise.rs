@@ -1,11 +1,12 @@
 //! Rows of a map as bytes, each with its own scale (ARCHITECTURE.md, "Integer networks").
 
-use super::lanes::{Lanes, Portable};
+use super::elements::Element;
+use super::lanes::Lanes;
 use super::values::Values;
 use crate::format::{GROUP, LANES};
 
 /// The byte that stands for 0 in quantised rows.
-const ZERO: u8 = 128;
+pub(super) const ZERO: u8 = 128;
 
 /// Rows to quantise: out\[n\]\[k\] = 128 + the nearest integer, ties to even, of (x\[n\]\[k\] - centre\[k\]) * (127 / max), and
 /// scales\[n\] = max / 127, where max is the largest |x\[n\]\[k\] - centre\[k\]| of the row.
@@ -45,23 +46,21 @@ impl Quantise<'_> {
     }
 }
 
-pub(super) fn portable(q: &Quantise<'_>, out: &mut [u8], scales: &mut [f32]) {
-    body::<Portable>(q, out, scales);
-}
-
 #[inline(always)]
-fn body<L: Lanes>(q: &Quantise<'_>, out: &mut [u8], scales: &mut [f32]) {
-    match q.x {
-        Values::F32(x) => rows(q, x, L::load, out, scales),
-        Values::F16(x) => rows(q, x, L::load_half, out, scales),
+pub(super) fn body<L: Lanes>(q: &Quantise<'_>, out: &mut [u8], scales: &mut [f32]) {
+    match (q.x, q.centre) {
+        (Values::F32(x), None) => rows::<L, _, false>(q, x, &[], out, scales),
+        (Values::F32(x), Some(centre)) => rows::<L, _, true>(q, x, centre, out, scales),
+        (Values::F16(x), None) => rows::<L, _, false>(q, x, &[], out, scales),
+        (Values::F16(x), Some(centre)) => rows::<L, _, true>(q, x, centre, out, scales),
     }
 }
 
 #[inline(always)]
-fn rows<L: Lanes, T: Copy + Default>(
+fn rows<L: Lanes, E: Element, const CENTRED: bool>(
     q: &Quantise<'_>,
-    x: &[T],
-    load: impl Fn(&[T; LANES]) -> L,
+    x: &[E],
+    centre: &[f32],
     out: &mut [u8],
     scales: &mut [f32],
 ) {
@@ -72,54 +71,86 @@ fn rows<L: Lanes, T: Copy + Default>(
         .chunks_exact(q.inputs)
         .zip(out.chunks_exact_mut(q.out_stride()));
     for ((x, out), scale) in rows.zip(scales) {
-        // Without a centre nothing is subtracted: x - 0 is x.
-        let value = |at: usize| match q.centre {
-            Some(centre) => load(&chunk(x, at)).sub(L::load(&chunk(centre, at))),
-            None => load(&chunk(x, at)),
-        };
-        *scale = row(q.inputs, value, |at, bytes| {
-            let out = &mut out[at..];
-            let count = out.len().min(LANES);
-            out[..count].copy_from_slice(&bytes.map(|byte| byte ^ ZERO)[..count]);
-        });
-    }
-}
-
-/// One row: gives sixteen bytes at a time, signed, to `put`, zeros after the last value, and returns the scale.
-#[inline(always)]
-pub(super) fn row<L: Lanes>(
-    inputs: usize,
-    value: impl Fn(usize) -> L,
-    mut put: impl FnMut(usize, [u8; LANES]),
-) -> f32 {
-    let mut largest = L::splat(0.0);
-    for at in (0..inputs).step_by(LANES) {
-        // In this order NaN does not count.
-        largest = value(at).abs().max(largest);
-    }
-    let max = largest.max_lane();
-    let (factor, scale) = match 127.0 / max {
-        f32::INFINITY => (0.0, 0.0),
-        factor => (factor, max / 127.0),
-    };
-    for at in (0..inputs).step_by(LANES) {
-        let mut bytes = [0; LANES];
-        L::store_bytes(value(at).mul(L::splat(factor)).round(), &mut bytes);
-        put(at, bytes);
-    }
-    scale
-}
-
-/// Sixteen values from `at` on; zeros after the last one.
-#[inline(always)]
-pub(super) fn chunk<T: Copy + Default>(values: &[T], at: usize) -> [T; LANES] {
-    let values = &values[at..];
-    match values.first_chunk() {
-        Some(whole) => *whole,
-        None => {
-            let mut padded = [T::default(); LANES];
-            padded[..values.len()].copy_from_slice(values);
-            padded
+        let row = Row::<E, CENTRED> { x, centre };
+        let factor;
+        (*scale, factor) = row.scale::<L>();
+        let (whole, rest) = x.as_chunks::<LANES>();
+        for i in 0..whole.len() {
+            let bytes = row.bytes::<L>(i, factor);
+            let out = &mut out[i * LANES..][..LANES];
+            out.copy_from_slice(&bytes);
+        }
+        if !rest.is_empty() {
+            let out = &mut out[whole.len() * LANES..];
+            out.copy_from_slice(&row.last_bytes::<L>(factor)[..out.len()]);
         }
     }
+}
+
+/// Values to quantise, less those of `centre` if CENTRED.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a, E, const CENTRED: bool> {
+    pub(super) x: &'a [E],
+    pub(super) centre: &'a [f32],
+}
+
+impl<E: Element, const CENTRED: bool> Row<'_, E, CENTRED> {
+    /// max / 127 and 127 / max.
+    #[inline(always)]
+    pub(super) fn scale<L: Lanes>(self) -> (f32, f32) {
+        let mut largest = L::splat(0.0);
+        let whole = self.x.len() / LANES;
+        for i in 0..whole {
+            // In this order NaN does not count.
+            largest = self.value::<L>(i).abs().max(largest);
+        }
+        largest = self.last_value::<L>().abs().max(largest);
+        let max = largest.max_lane();
+        match 127.0 / max {
+            f32::INFINITY => (0.0, 0.0),
+            factor => (max / 127.0, factor),
+        }
+    }
+
+    /// Sixteen values times `factor`, rounded.
+    #[inline(always)]
+    pub(super) fn bytes<L: Lanes>(self, i: usize, factor: f32) -> [u8; LANES] {
+        quantised(self.value::<L>(i), factor)
+    }
+
+    /// The values after the last sixteen, then bytes for 0.
+    #[inline(always)]
+    pub(super) fn last_bytes<L: Lanes>(self, factor: f32) -> [u8; LANES] {
+        quantised(self.last_value::<L>(), factor)
+    }
+
+    #[inline(always)]
+    fn value<L: Lanes>(self, i: usize) -> L {
+        let x: L = E::load(&self.x.as_chunks().0[i]);
+        if CENTRED {
+            x.sub(L::load(&self.centre.as_chunks().0[i]))
+        } else {
+            x
+        }
+    }
+
+    #[inline(always)]
+    fn last_value<L: Lanes>(self) -> L {
+        let x: L = E::load_part(self.x.as_chunks::<LANES>().1);
+        if CENTRED {
+            x.sub(L::load_part(self.centre.as_chunks::<LANES>().1))
+        } else {
+            x
+        }
+    }
+}
+
+#[inline(always)]
+fn quantised<L: Lanes>(value: L, factor: f32) -> [u8; LANES] {
+    let mut bytes = [0; LANES];
+    L::store_bytes(value.mul(L::splat(factor)).round(), &mut bytes);
+    for byte in &mut bytes {
+        *byte ^= ZERO;
+    }
+    bytes
 }

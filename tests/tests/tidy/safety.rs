@@ -23,6 +23,8 @@ const UNSAFE_FILES: &[(&str, usize, &str)] = &[
         "intrinsics, and FCVTL and FCVTN",
     ),
     ("fec/src/mapped.rs", 1, "a model file as memory"),
+    ("fec-runtime/src/kernels/dot/avx2.rs", 7, "intrinsics"),
+    ("fec-runtime/src/kernels/dot/avx512.rs", 12, "intrinsics"),
     (
         "fec-runtime/src/kernels/mod.rs",
         26,

@@ -5,35 +5,60 @@ use core::ops::Range;
 use super::{Locality, reach, window};
 use crate::format::LANES;
 
-/// Calls `visit` with those of `panels` panels that hold a centre which may win for one of the rows, in ascending order, each at
-/// most once.
-pub(in crate::kernels) fn for_each_panels(
+/// Runs of panels that hold a centre which may win for one of some rows, in ascending order, each panel at most once.
+#[derive(Clone, Debug)]
+pub(in crate::kernels) struct Window {
     panels: usize,
-    locality: Option<&Locality<'_>>,
-    first: usize,
-    rows: usize,
-    mut visit: impl FnMut(Range<usize>),
-) {
-    let Some(l) = locality else {
-        return visit(0..panels);
-    };
-    let reach = reach(l.lambda);
-    let (top, left, bottom, right) = extent(l, first, rows);
-    let grid_rows = (panels * LANES).div_ceil(l.cols);
-    let (row_start, row_end) = (
-        window(top, reach, grid_rows).0,
-        window(bottom, reach, grid_rows).1,
-    );
-    let (col_start, col_end) = (
-        window(left, reach, l.cols).0,
-        window(right, reach, l.cols).1,
-    );
-    let mut next = 0;
-    for row in row_start..row_end {
-        let start = ((row * l.cols + col_start) / LANES).max(next).min(panels);
-        let end = (row * l.cols + col_end).div_ceil(LANES).min(panels);
-        visit(start..end);
-        next = next.max(end);
+    /// Centres of a row of the grid.
+    cols: usize,
+    /// The rows of the grid that are left, and the columns of each.
+    rows: Range<usize>,
+    columns: Range<usize>,
+    /// The first panel that was not given.
+    next: usize,
+}
+
+impl Window {
+    /// The window of `rows` rows from `first` on among `panels` panels; all of them without a locality.
+    pub(in crate::kernels) fn new(
+        panels: usize,
+        locality: Option<&Locality<'_>>,
+        first: usize,
+        rows: usize,
+    ) -> Self {
+        let centres = panels * LANES;
+        let Some(l) = locality else {
+            return Self {
+                panels,
+                cols: centres,
+                rows: 0..1,
+                columns: 0..centres,
+                next: 0,
+            };
+        };
+        let reach = reach(l.lambda);
+        let (top, left, bottom, right) = extent(l, first, rows);
+        let grid_rows = centres.div_ceil(l.cols);
+        Self {
+            panels,
+            cols: l.cols,
+            rows: window(top, reach, grid_rows).0..window(bottom, reach, grid_rows).1,
+            columns: window(left, reach, l.cols).0..window(right, reach, l.cols).1,
+            next: 0,
+        }
+    }
+}
+
+impl Iterator for Window {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let start = self.rows.next()? * self.cols;
+        let first = (start + self.columns.start) / LANES;
+        let end = (start + self.columns.end).div_ceil(LANES).min(self.panels);
+        let run = first.max(self.next).min(self.panels)..end;
+        self.next = self.next.max(end);
+        Some(run)
     }
 }
 

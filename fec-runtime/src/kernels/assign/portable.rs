@@ -1,7 +1,7 @@
 //! The specification: scores panel by panel, the best value and panel of each lane, then the lanes.
 
 use super::Assign;
-use super::locality::{for_each_panels, position};
+use super::locality::{Window, position};
 use crate::format::LANES;
 
 /// Rows that share a pass over the centres.
@@ -23,15 +23,15 @@ pub(in crate::kernels) fn assign(a: &Assign<'_>, out: &mut [u16]) {
             centre: [0; LANES],
         }; TILE];
         let panels = a.shift.len() / LANES;
-        for_each_panels(panels, a.locality.as_ref(), first, rows, |panels| {
-            for panel in panels {
+        for run in Window::new(panels, a.locality.as_ref(), first, rows) {
+            for panel in run {
                 if rows == TILE {
                     visit_panel::<TILE>(a, first, panel, &mut best);
                 } else {
                     visit_panel::<1>(a, first, panel, &mut best);
                 }
             }
-        });
+        }
         for (out, best) in out[first..first + rows].iter_mut().zip(&best) {
             *out = winner(best);
         }

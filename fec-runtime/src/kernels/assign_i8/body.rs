@@ -4,8 +4,9 @@ use core::ops::Range;
 
 use super::AssignI8;
 use crate::format::{GROUP, LANES};
-use crate::kernels::assign::locality::{for_each_panels, position};
+use crate::kernels::assign::locality::{Window, position};
 use crate::kernels::dot::{Dot, Group};
+use crate::kernels::lanes::Lanes;
 
 /// The byte that stands for 0.
 const ZERO: u8 = 128;
@@ -15,7 +16,7 @@ const ZERO: u8 = 128;
 const BLOCK: usize = 12;
 
 #[inline(always)]
-pub(super) fn assign<D: Dot>(a: &AssignI8<'_>, out: &mut [u16]) {
+pub(in crate::kernels) fn assign<D: Dot>(a: &AssignI8<'_>, out: &mut [u16]) {
     for start in (0..a.rows).step_by(BLOCK) {
         let block = start..a.rows.min(start + BLOCK);
         let mut first = start;
@@ -35,7 +36,7 @@ pub(super) fn assign<D: Dot>(a: &AssignI8<'_>, out: &mut [u16]) {
 }
 
 /// The best score of each lane and its panel.
-type Best<D> = (D, <D as crate::kernels::lanes::Lanes>::Ints);
+type Best<L> = (L, <L as Lanes>::Ints);
 
 /// R rows of a block from `first` on; gives R.
 #[inline(always)]
@@ -45,28 +46,25 @@ fn tile<D: Dot, const R: usize>(
     first: usize,
     out: &mut [u16],
 ) -> usize {
-    let mut best: [Best<D>; R] = [(D::splat(f32::NEG_INFINITY), D::splat_int(0)); R];
+    let mut best: [Best<D::Lanes>; R] =
+        [(D::Lanes::splat(f32::NEG_INFINITY), D::Lanes::splat_int(0)); R];
     let groups = a.inputs.div_ceil(GROUP);
-    let rows: [&[[u8; GROUP]]; R] =
-        core::array::from_fn(|r| &a.x[(first + r) * a.x_stride..].as_chunks().0[..groups]);
+    let mut rows: [&[[u8; GROUP]]; R] = [&[]; R];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = &a.x[(first + r) * a.x_stride..].as_chunks().0[..groups];
+    }
     let panels = a.shift.len() / LANES;
-    for_each_panels(
-        panels,
-        a.locality.as_ref(),
-        block.start,
-        block.len(),
-        |panels| {
-            let mut panel = panels.start;
-            while D::PANELS == 2 && panel + 2 <= panels.end {
-                visit::<D, R, 2>(a, first, panel, rows, &mut best);
-                panel += 2;
-            }
-            while panel < panels.end {
-                visit::<D, R, 1>(a, first, panel, rows, &mut best);
-                panel += 1;
-            }
-        },
-    );
+    for run in Window::new(panels, a.locality.as_ref(), block.start, block.len()) {
+        let mut panel = run.start;
+        while D::PANELS == 2 && panel + 2 <= run.end {
+            visit::<D, R, 2>(a, first, panel, rows, &mut best);
+            panel += 2;
+        }
+        while panel < run.end {
+            visit::<D, R, 1>(a, first, panel, rows, &mut best);
+            panel += 1;
+        }
+    }
     for (out, best) in out[first..].iter_mut().zip(best) {
         *out = winner(best);
     }
@@ -80,38 +78,49 @@ fn visit<D: Dot, const R: usize, const P: usize>(
     first: usize,
     panel: usize,
     rows: [&[[u8; GROUP]]; R],
-    best: &mut [Best<D>; R],
+    best: &mut [Best<D::Lanes>; R],
 ) {
-    let lanes = |values: &[f32], p: usize| D::load(&values.as_chunks().0[panel + p]);
     let (groups, _) = a.centres.values.as_chunks::<{ GROUP * LANES }>();
+    let (centre_sums, _) = a.centres.sums.as_chunks();
     let count = a.inputs.div_ceil(GROUP);
-    let weights: [&[Group]; P] = core::array::from_fn(|p| &groups[(panel + p) * count..][..count]);
-    let start = core::array::from_fn(|p| D::start(ZERO, &a.centres.sums.as_chunks().0[panel + p]));
-    let sums = D::products(rows, weights, start);
+    let mut weights: [&[Group]; P] = [&[]; P];
+    let mut start = [D::start(ZERO, &centre_sums[panel]); P];
     for p in 0..P {
-        let (factor, shift) = (lanes(a.centres.scales, p), lanes(a.shift, p));
+        weights[p] = &groups[(panel + p) * count..][..count];
+        start[p] = D::start(ZERO, &centre_sums[panel + p]);
+    }
+    let sums = D::products(rows, weights, start);
+    for (p, panel) in (panel..panel + P).enumerate() {
+        let factor = lanes::<D::Lanes>(a.centres.scales, panel);
+        let shift = lanes(a.shift, panel);
         for (r, best) in best.iter_mut().enumerate() {
-            let scale = D::splat(a.scales[first + r]);
-            let product = D::from_ints(sums[r][p]).mul(factor).mul(scale);
+            let scale = D::Lanes::splat(a.scales[first + r]);
+            let product = D::Lanes::from_ints(sums[r][p]).mul(factor).mul(scale);
             let mut score = product.add(shift);
             if let Some(l) = &a.locality {
                 let (y, x) = position(l, l.first + first + r);
-                let dy = lanes(l.centre_rows, p).sub(D::splat(y));
-                let dx = lanes(l.centre_cols, p).sub(D::splat(x));
+                let dy = lanes::<D::Lanes>(l.centre_rows, panel).sub(D::Lanes::splat(y));
+                let dx = lanes::<D::Lanes>(l.centre_cols, panel).sub(D::Lanes::splat(x));
                 let squares = dy.mul(dy).add(dx.mul(dx));
-                score = score.sub(D::splat(l.lambda * l.key_norms[first + r]).mul(squares));
+                score = score.sub(D::Lanes::splat(l.lambda * l.key_norms[first + r]).mul(squares));
             }
             // Strictly larger: a later centre of the same score does not replace an earlier one.
-            *best = D::keep_larger(*best, score, (panel + p) as i32);
+            *best = D::Lanes::keep_larger(*best, score, panel as i32);
         }
     }
 }
 
+/// The values of a panel.
+#[inline(always)]
+fn lanes<L: Lanes>(values: &[f32], panel: usize) -> L {
+    L::load(&values.as_chunks().0[panel])
+}
+
 /// The lane with the largest score; of equal ones the lowest centre. Centre 0 where no score is a number.
 #[inline(always)]
-fn winner<D: Dot>((score, panel): Best<D>) -> u16 {
+fn winner<L: Lanes>((score, panel): Best<L>) -> u16 {
     let mut panels = [0; LANES];
-    D::store_ints(panel, &mut panels);
+    L::store_ints(panel, &mut panels);
     let winners = score.equal_lanes(score.max_lane());
     let centres = panels.iter().enumerate();
     centres

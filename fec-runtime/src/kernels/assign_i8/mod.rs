@@ -1,9 +1,8 @@
 //! Similarity and argmax in one on bytes: the pools of int8 networks (Eq. 5; SPEC 3.3, 3.6).
 
-mod body;
+pub(super) mod body;
 pub(super) mod pack;
 
-use super::lanes::Portable;
 use super::{Locality, PanelsI8};
 use crate::format::{GROUP, LANES};
 
@@ -96,8 +95,4 @@ impl AssignI8<'_> {
             l.check(self.rows, padded);
         }
     }
-}
-
-pub(super) fn portable(a: &AssignI8<'_>, out: &mut [u16]) {
-    body::assign::<Portable>(a, out);
 }

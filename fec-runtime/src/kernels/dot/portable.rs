@@ -2,12 +2,18 @@
 
 use super::{Dot, Group};
 use crate::format::{GROUP, LANES};
-use crate::kernels::lanes::{Lanes, Portable};
+use crate::kernels::lanes::{self, Lanes};
+
+/// Products of 32-bit integers, one after another.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Portable;
 
 impl Dot for Portable {
+    type Lanes = lanes::Portable;
     type Sums = [i32; LANES];
     type Weights = [[i32; LANES]; GROUP];
     type Row = [i32; GROUP];
+    type Table = [u8; 256];
 
     const ROWS: usize = 4;
     const PANELS: usize = 1;
@@ -38,15 +44,21 @@ impl Dot for Portable {
     }
 
     #[inline(always)]
-    fn ints(sums: Self::Sums) -> Self::Ints {
+    fn ints(sums: Self::Sums) -> [i32; LANES] {
         sums
     }
 
     #[inline(always)]
-    fn look_up(values: [Self; 4], table: &[u8; 256]) -> [[u8; LANES]; 4] {
+    fn table(bytes: &[u8; 256]) -> Self::Table {
+        *bytes
+    }
+
+    #[inline(always)]
+    fn look_up(values: [Self::Lanes; 4], table: &Self::Table) -> [[u8; LANES]; 4] {
         values.map(|values| {
-            let bounded = values.min(Self::splat(127.0)).max(Self::splat(-128.0));
-            bounded.round().map(|v| table[usize::from(v as i8 as u8)])
+            let (low, high) = (Lanes::splat(-128.0), Lanes::splat(127.0));
+            let bytes = values.min(high).max(low).round();
+            bytes.map(|byte| table[usize::from(byte as u8)])
         })
     }
 }

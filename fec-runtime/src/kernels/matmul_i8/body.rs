@@ -3,13 +3,16 @@
 use super::finish::{Add, AddHalf, Finish, Gelu, Store, Table};
 use super::{EpilogueI8, MatmulI8, Out};
 use crate::format::{GROUP, LANES};
+use crate::kernels::ValuesMut;
 use crate::kernels::dot::{Dot, Group};
-use crate::kernels::{Norm, ValuesMut};
+use crate::kernels::lanes::Lanes;
 
 #[inline(always)]
-pub(super) fn matmul<D: Dot>(m: &MatmulI8<'_>, out: Out<'_>) {
+pub(in crate::kernels) fn matmul<D: Dot>(m: &MatmulI8<'_>, out: Out<'_>) {
     match (m.epilogue, out) {
-        (EpilogueI8::Table { table, .. }, Out::Bytes(out)) => panels::<D, _>(m, Table(table), out),
+        (EpilogueI8::Table { table, .. }, Out::Bytes(out)) => {
+            panels::<D, _>(m, Table(D::table(table)), out)
+        }
         (epilogue, Out::Values(ValuesMut::F32(out))) => match epilogue {
             EpilogueI8::Gelu { .. } => panels::<D, _>(m, Gelu, out),
             EpilogueI8::Residual(_) => panels::<D, _>(m, Add::<true>, out),
@@ -31,8 +34,8 @@ pub(super) fn matmul<D: Dot>(m: &MatmulI8<'_>, out: Out<'_>) {
 struct Columns<'a, D: Dot, const P: usize> {
     weights: [&'a [Group]; P],
     start: [D::Sums; P],
-    factor: [D; P],
-    offset: [D; P],
+    /// a and c.
+    both: [(D::Lanes, D::Lanes); P],
     /// The first output.
     first: usize,
     /// Outputs of each panel.
@@ -68,32 +71,28 @@ fn columns<'a, D: Dot, const P: usize>(
     let (weights, _) = m.weights.values.as_chunks();
     let (sums, _) = m.weights.sums.as_chunks();
     let (scales, _) = m.weights.scales.as_chunks();
-    let both: [(D, D); P] = core::array::from_fn(|p| epilogue(m, panel + p, &scales[panel + p]));
-    Columns {
-        weights: core::array::from_fn(|p| &weights[(panel + p) * groups..][..groups]),
-        start: core::array::from_fn(|p| D::start(m.zero, &sums[panel + p])),
-        factor: both.map(|(factor, _)| factor),
-        offset: both.map(|(_, offset)| offset),
+    let mut columns = Columns {
+        weights: [&weights[panel * groups..][..groups]; P],
+        start: [D::start(m.zero, &sums[panel]); P],
+        both: [epilogue(m, panel, &scales[panel]); P],
         first: panel * LANES,
         count,
+    };
+    for p in 1..P {
+        columns.weights[p] = &weights[(panel + p) * groups..][..groups];
+        columns.start[p] = D::start(m.zero, &sums[panel + p]);
+        columns.both[p] = epilogue(m, panel + p, &scales[panel + p]);
     }
+    columns
 }
 
 /// a and c of a panel.
 #[inline(always)]
-fn epilogue<D: Dot>(m: &MatmulI8<'_>, panel: usize, scales: &[f32; LANES]) -> (D, D) {
-    let lanes = |vector: &[f32]| D::load(&vector.as_chunks().0[panel]);
-    let scales = D::load(scales);
-    let normed = |bias: &[f32], sums: &[f32], norm: Norm, inverse: f32| {
-        let shift = D::splat(norm.mean).mul(lanes(sums));
-        let offset = lanes(bias).sub(shift.mul(D::splat(norm.rstd)));
-        let inverse = D::splat(inverse);
-        let factor = D::splat(norm.rstd).mul(inverse);
-        (scales.mul(factor), offset.mul(inverse))
-    };
-    match m.epilogue {
+fn epilogue<L: Lanes>(m: &MatmulI8<'_>, panel: usize, scales: &[f32; LANES]) -> (L, L) {
+    let scales = L::load(scales);
+    let (bias, sums, norm, inverse) = match m.epilogue {
         EpilogueI8::Norm { bias, sums, norm } | EpilogueI8::Gelu { bias, sums, norm } => {
-            normed(bias, sums, norm, 1.0)
+            (bias, sums, norm, 1.0)
         }
         EpilogueI8::Table {
             bias,
@@ -101,10 +100,15 @@ fn epilogue<D: Dot>(m: &MatmulI8<'_>, panel: usize, scales: &[f32; LANES]) -> (D
             norm,
             pre,
             ..
-        } => normed(bias, sums, norm, 1.0 / pre),
-        EpilogueI8::Residual(bias) => (scales, lanes(bias)),
-        EpilogueI8::Accumulate => (scales, D::splat(0.0)),
-    }
+        } => (bias, sums, norm, 1.0 / pre),
+        EpilogueI8::Residual(bias) => return (scales, L::load(&bias.as_chunks().0[panel])),
+        EpilogueI8::Accumulate => return (scales, L::splat(0.0)),
+    };
+    let (bias, sums) = (&bias.as_chunks().0[panel], &sums.as_chunks().0[panel]);
+    let shift = L::splat(norm.mean).mul(L::load(sums));
+    let offset = L::load(bias).sub(shift.mul(L::splat(norm.rstd)));
+    let factor = L::splat(norm.rstd * inverse);
+    (scales.mul(factor), offset.mul(L::splat(inverse)))
 }
 
 /// All rows with some panels. The tiles' sizes are those that the published networks' maps divide into.
@@ -144,20 +148,20 @@ fn tile<D: Dot, F: Finish<D>, const P: usize, const R: usize>(
     out: &mut [F::Item],
 ) -> usize {
     let groups = columns.weights[0].len();
-    let x: [&[[u8; GROUP]]; R] =
-        core::array::from_fn(|r| &m.x[(n + r) * m.x_stride..].as_chunks().0[..groups]);
+    let mut x: [&[[u8; GROUP]]; R] = [&[]; R];
+    for (r, x) in x.iter_mut().enumerate() {
+        *x = &m.x[(n + r) * m.x_stride..].as_chunks().0[..groups];
+    }
     let sums = D::products(x, columns.weights, columns.start);
-    let values: [[D; P]; R] = core::array::from_fn(|r| {
-        let scale = D::splat(m.scales.of(n + r));
-        core::array::from_fn(|p| {
-            let value = D::from_ints(sums[r][p]).mul(columns.factor[p]).mul(scale);
-            if F::OFFSET {
-                value.add(columns.offset[p])
-            } else {
-                value
-            }
-        })
-    });
+    let mut values = [[D::Lanes::splat(0.0); P]; R];
+    for r in 0..R {
+        let scale = D::Lanes::splat(m.scales.of(n + r));
+        for p in 0..P {
+            let (a, c) = columns.both[p];
+            let value = D::Lanes::from_ints(sums[r][p]).mul(a).mul(scale);
+            values[r][p] = if F::OFFSET { value.add(c) } else { value };
+        }
+    }
     let out = &mut out[n * m.out_stride + columns.first..];
     finish.tile(values, out, m.out_stride, columns.count);
     R

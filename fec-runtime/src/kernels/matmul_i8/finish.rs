@@ -1,8 +1,9 @@
 //! The last step of each epilogue.
 
 use crate::format::LANES;
-use crate::kernels::activation::gelu;
+use crate::kernels::activation::gelu_lanes;
 use crate::kernels::dot::Dot;
+use crate::kernels::lanes::Lanes;
 
 /// Takes the values of a tile to the result.
 pub(super) trait Finish<D: Dot>: Copy {
@@ -12,13 +13,13 @@ pub(super) trait Finish<D: Dot>: Copy {
     const OFFSET: bool = true;
 
     /// Sixteen values.
-    fn lanes(self, values: D, out: &mut [Self::Item; LANES]);
+    fn lanes(self, values: D::Lanes, out: &mut [Self::Item; LANES]);
 
     /// R rows of P panels, of which `count` outputs exist; `out` begins at the first.
     #[inline(always)]
     fn tile<const P: usize, const R: usize>(
         self,
-        values: [[D; P]; R],
+        values: [[D::Lanes; P]; R],
         out: &mut [Self::Item],
         stride: usize,
         count: usize,
@@ -48,7 +49,7 @@ impl<D: Dot> Finish<D> for Store {
     type Item = f32;
 
     #[inline(always)]
-    fn lanes(self, values: D, out: &mut [f32; LANES]) {
+    fn lanes(self, values: D::Lanes, out: &mut [f32; LANES]) {
         values.store(out);
     }
 }
@@ -61,9 +62,8 @@ impl<D: Dot> Finish<D> for Gelu {
     type Item = f32;
 
     #[inline(always)]
-    fn lanes(self, values: D, out: &mut [f32; LANES]) {
-        values.store(out);
-        *out = gelu(*out);
+    fn lanes(self, values: D::Lanes, out: &mut [f32; LANES]) {
+        gelu_lanes(values).store(out);
     }
 }
 
@@ -76,8 +76,8 @@ impl<D: Dot, const OFFSET: bool> Finish<D> for Add<OFFSET> {
     const OFFSET: bool = OFFSET;
 
     #[inline(always)]
-    fn lanes(self, values: D, out: &mut [f32; LANES]) {
-        D::load(out).add(values).store(out);
+    fn lanes(self, values: D::Lanes, out: &mut [f32; LANES]) {
+        D::Lanes::load(out).add(values).store(out);
     }
 }
 
@@ -90,43 +90,41 @@ impl<D: Dot, const OFFSET: bool> Finish<D> for AddHalf<OFFSET> {
     const OFFSET: bool = OFFSET;
 
     #[inline(always)]
-    fn lanes(self, values: D, out: &mut [u16; LANES]) {
-        D::load_half(out).add(values).store_half(out);
+    fn lanes(self, values: D::Lanes, out: &mut [u16; LANES]) {
+        D::Lanes::load_half(out).add(values).store_half(out);
     }
 }
 
 /// out = table[v]
 #[derive(Clone, Copy)]
-pub(super) struct Table<'a>(pub(super) &'a [u8; 256]);
+pub(super) struct Table<T>(pub(super) T);
 
-impl<D: Dot> Finish<D> for Table<'_> {
+impl<D: Dot> Finish<D> for Table<D::Table> {
     type Item = u8;
 
     #[inline(always)]
-    fn lanes(self, values: D, out: &mut [u8; LANES]) {
-        [*out, ..] = D::look_up([values; 4], self.0);
+    fn lanes(self, values: D::Lanes, out: &mut [u8; LANES]) {
+        [*out, ..] = D::look_up([values; 4], &self.0);
     }
 
     #[inline(always)]
     fn tile<const P: usize, const R: usize>(
         self,
-        values: [[D; P]; R],
+        values: [[D::Lanes; P]; R],
         out: &mut [u8],
         stride: usize,
         count: usize,
     ) {
         // Four times sixteen values at a time: what one register of bytes holds.
         for first in (0..R * P).step_by(4) {
-            let place = |i: usize| {
-                let i = (first + i).min(R * P - 1);
-                (i / P, i % P)
-            };
-            let four = core::array::from_fn(|i| {
-                let (r, p) = place(i);
-                values[r][p]
-            });
-            for (i, bytes) in D::look_up(four, self.0).iter().enumerate() {
-                let (r, p) = place(i);
+            let mut four = [values[first / P][first % P]; 4];
+            let count_of_four = (R * P - first).min(4);
+            for i in 1..count_of_four {
+                four[i] = values[(first + i) / P][(first + i) % P];
+            }
+            let bytes = D::look_up(four, &self.0);
+            for (i, bytes) in bytes.iter().enumerate().take(count_of_four) {
+                let (r, p) = ((first + i) / P, (first + i) % P);
                 out[r * stride + p * LANES..][..count].copy_from_slice(&bytes[..count]);
             }
         }

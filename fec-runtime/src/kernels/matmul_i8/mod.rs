@@ -3,9 +3,8 @@
 //! The products and their sums are exact. What follows is multiplied and added in f32 in one order, so that every instruction set
 //! gives the same bits.
 
-mod body;
+pub(super) mod body;
 mod finish;
-pub(super) mod portable;
 
 use super::{Norm, PanelsI8, ValuesMut};
 use crate::format::{GROUP, LANES};

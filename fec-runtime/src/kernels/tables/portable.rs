@@ -2,8 +2,8 @@
 
 use crate::kernels::lanes::Portable;
 use crate::kernels::{
-    Isa, Kernels, assign, assign_i8, dispatch, elements, matmul_f32, matmul_i8, moments, quantise,
-    scatter, weights,
+    Isa, Kernels, assign, assign_i8, dispatch, dot, elements, matmul_f32, matmul_i8, moments,
+    quantise, scatter, weights,
 };
 
 pub(super) static TABLE: Kernels = Kernels {
@@ -18,8 +18,8 @@ pub(super) static TABLE: Kernels = Kernels {
     accumulate: elements::accumulate::<Portable>,
     widen: elements::widen::<Portable>,
     narrow: elements::narrow::<Portable>,
-    matmul_i8: matmul_i8::portable::matmul,
-    quantise: quantise::portable,
-    assign_i8: assign_i8::portable,
-    pack_centres: assign_i8::pack::portable,
+    matmul_i8: matmul_i8::body::matmul::<dot::Portable>,
+    quantise: quantise::body::<Portable>,
+    assign_i8: assign_i8::body::assign::<dot::Portable>,
+    pack_centres: assign_i8::pack::body::<Portable>,
 };
