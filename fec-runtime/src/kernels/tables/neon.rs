@@ -2,8 +2,9 @@
 
 use crate::kernels::lanes::neon::Neon;
 use crate::kernels::{
-    Assign, CosineWeights, Dispatch, Isa, Kernels, Matmul, Scatter, Values, ValuesMut, assign,
-    assign_i8, dispatch, elements, matmul_f32, matmul_i8, moments, quantise, scatter, weights,
+    Assign, CosineWeights, Dispatch, Isa, Kernels, Matmul, PanelsI8Mut, Quantise, Scatter, Values,
+    ValuesMut, assign, assign_i8, dispatch, dot, elements, matmul_f32, matmul_i8, moments,
+    quantise, scatter, weights,
 };
 
 /// Lanes of the kernels that never fuse.
@@ -31,10 +32,10 @@ pub(super) const fn table(isa: Isa, exact: &'static Kernels) -> Kernels {
         accumulate,
         widen,
         narrow,
-        matmul_i8: matmul_i8::portable::matmul,
-        quantise: quantise::portable,
-        assign_i8: assign_i8::portable,
-        pack_centres: assign_i8::pack::portable,
+        matmul_i8: matmul_i8::body::matmul::<dot::Portable>,
+        quantise,
+        assign_i8: assign_i8::body::assign::<dot::Portable>,
+        pack_centres,
     }
 }
 
@@ -81,4 +82,14 @@ fn widen(x: Values<'_>, out: &mut [f32]) {
 #[target_feature(enable = "neon")]
 fn narrow(x: &[f32], out: &mut [u16]) {
     elements::narrow::<L>(x, out);
+}
+
+#[target_feature(enable = "neon")]
+fn quantise(q: &Quantise<'_>, out: &mut [u8], scales: &mut [f32]) {
+    quantise::body::<L>(q, out, scales);
+}
+
+#[target_feature(enable = "neon")]
+fn pack_centres(centres: &[f32], inputs: usize, panels: PanelsI8Mut<'_>) {
+    assign_i8::pack::body::<L>(centres, inputs, panels);
 }
