@@ -1,6 +1,7 @@
 //! docs/FORMAT.md against files: offsets, panels, limits, the dump. Its table of refusals is held by `hostile.rs`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use fec_convert::fold::formula_tensors;
 use fec_convert::pack::{PackOptions, pack};
@@ -256,6 +257,23 @@ fn tensors_lie_at_the_documented_offsets() {
         read("Header", &file, 0)["tensor count"],
         ((at - TABLES) / ENTRY_LEN - 5) as u64
     );
+}
+
+/// Packed before there were integers and other similarities: formula weights of `micro`, locality 0.02, the head in f16.
+#[test]
+fn files_of_version_1_stay_readable() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/fec-v1/micro.fec");
+    let file = AlignedBytes::copy_of(&std::fs::read(file).expect("the fixture"));
+    let model = Model::from_bytes(file.as_bytes()).expect("a readable file");
+    let mut network = config("micro");
+    network.locality = [0.02; 3];
+    assert_eq!(*model.config(), network);
+    let mut options = pack_options();
+    options.keep = vec![("head".to_owned(), DType::F16)];
+    let now = pack(&network, &formula_tensors(&network), &options).expect("it packs");
+    // The same weights lie in the same places; labels, provenance and self-test are others.
+    let weights = |file: &[u8]| Parts::of(file).section(1).clone();
+    assert!(weights(file.as_bytes()) == weights(&now));
 }
 
 #[test]

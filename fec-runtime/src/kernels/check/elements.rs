@@ -4,6 +4,7 @@ use super::{
     Buffers, Failure, HALF_CANARY, HALF_ULP, Kind, LARGE, Numbers, ROW_COUNTS, ROWS, SMALL, ULP,
     canary, fingerprint, near, to_halves, untouched,
 };
+use crate::config::Similarity;
 use crate::kernels::{CosineWeights, Dispatch, Kernels, Scatter, Values, ValuesMut};
 
 /// What every kernel here promises on every table.
@@ -61,6 +62,7 @@ fn cosine_weights(
     // The last two saturate.
     let alpha = n.pick(&[4.0, 1.0, -3.0, 0.0, 500.0, -500.0]);
     let beta = n.value(Kind::Real, 0);
+    let similarity = n.pick(&Similarity::ALL);
     n.fill(&mut b.x, Kind::Real, 0);
     n.fill(&mut b.matrix[..centres * centre_stride], Kind::Real, 0);
     for centre in b.matrix[..centres * centre_stride].chunks_mut(centre_stride) {
@@ -83,7 +85,7 @@ fn cosine_weights(
         centres: &b.matrix[..(centres - 1) * centre_stride + dim],
         centre_stride,
         assign: &b.assign[..rows],
-        similarity: crate::config::Similarity::Cosine,
+        similarity,
         alpha,
         beta,
     };
@@ -99,28 +101,41 @@ fn cosine_weights(
     }
     for row in (0..rows).filter(|&row| row != poisoned) {
         let key = &b.x[row * stride..][..dim];
-        let unit = &b.matrix[usize::from(b.assign[row]) * centre_stride..][..dim];
-        let pairs = key
-            .iter()
-            .zip(unit)
-            .map(|(a, b)| (f64::from(*a), f64::from(*b)));
-        let (dot, squares) = pairs.fold((0.0, 0.0), |(dot, squares), (a, b)| {
-            (dot + a * b, squares + a * a)
-        });
-        let norm = libm::sqrt(squares);
-        let cosine = dot / if norm > 1e-12 { norm } else { 1e-12 };
-        let t = f64::from(beta) + f64::from(alpha) * cosine;
+        let centre = &b.matrix[usize::from(b.assign[row]) * centre_stride..][..dim];
+        let (expected, size) = expected_similarity(similarity, key, centre);
+        let t = f64::from(beta) + f64::from(alpha) * expected;
         let expected = 1.0 / (1.0 + libm::exp(-t));
-        let tolerance = 4e-7 + (dim + 8) as f64 * ULP * f64::from(alpha).abs();
+        let tolerance = 4e-7 + (dim + 8) as f64 * ULP * f64::from(alpha).abs() * size;
         let found = b.out[3 + row];
         if !near(found, expected, tolerance) {
-            return Err(failed("sigmoid of beta + alpha * cosine", found, expected));
+            return Err(failed(
+                "sigmoid of beta + alpha * similarity",
+                found,
+                expected,
+            ));
         }
     }
     if untouched(&b.out[..3]) && untouched(&b.out[3 + rows..]) {
         Ok(())
     } else {
         Err(failed("values around the output are untouched", 0.0, 0.0))
+    }
+}
+
+/// The similarity in f64, and what its rounding errors are proportional to.
+fn expected_similarity(similarity: Similarity, key: &[f32], centre: &[f32]) -> (f64, f64) {
+    let sum = |f: fn(f64, f64) -> f64| -> f64 {
+        let pairs = key.iter().zip(centre);
+        pairs.map(|(k, c)| f(f64::from(*k), f64::from(*c))).sum()
+    };
+    let (dot, norm) = (sum(|k, c| k * c), libm::sqrt(sum(|k, _| k * k)));
+    match similarity {
+        Similarity::Cosine => (dot / if norm > 1e-12 { norm } else { 1e-12 }, 1.0),
+        Similarity::Dot => (dot, 1.0 + norm),
+        Similarity::Euclidean => {
+            let distance = libm::sqrt(sum(|k, c| (k - c) * (k - c)));
+            (-distance, 1.0 + distance)
+        }
     }
 }
 
