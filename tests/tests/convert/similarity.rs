@@ -46,7 +46,6 @@ fn an_unknown_similarity_and_a_locality_beside_another_are_refused() {
     let dir = folder();
     let formula = Path::new("formula:micro");
     let run = pack(&dir, formula, "out.fec", &["--similarity", "manhattan"]);
-    let run = run;
     let line = run.error(2);
     assert!(line.contains("expected cosine, dot or euclidean"), "{line}");
     let options = ["--similarity", "dot", "--locality", "0,0.1,0"];
