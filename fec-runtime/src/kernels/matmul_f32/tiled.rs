@@ -175,7 +175,10 @@ fn tile<L: Lanes, S: Stored, const R: usize, const P: usize>(
         && S::SCALED
     {
         let scales = vectors::<L, P>(panels.scales, panel);
-        sums = sums.map(|sums| core::array::from_fn(|p| sums[p].mul(scales[p])));
+        sums = sums.map(
+            #[inline(always)]
+            |sums| core::array::from_fn(|p| sums[p].mul(scales[p])),
+        );
     }
     tile.finish(&m.epilogue, panel, sums);
 }
@@ -206,15 +209,31 @@ impl Tile<'_> {
         sums: [[L; P]; R],
     ) {
         match *epilogue {
-            Epilogue::Plain => self.write::<L, R, P, false>(sums, |sum, _, _| sum),
-            Epilogue::Accumulate => self.write::<L, R, P, true>(sums, |sum, _, old| old.add(sum)),
+            Epilogue::Plain => self.write::<L, R, P, false>(
+                sums,
+                #[inline(always)]
+                |sum, _, _| sum,
+            ),
+            Epilogue::Accumulate => self.write::<L, R, P, true>(
+                sums,
+                #[inline(always)]
+                |sum, _, old| old.add(sum),
+            ),
             Epilogue::Bias(bias) => {
                 let bias = vectors::<L, P>(bias, panel);
-                self.write::<L, R, P, false>(sums, |sum, p, _| sum.add(bias[p]));
+                self.write::<L, R, P, false>(
+                    sums,
+                    #[inline(always)]
+                    |sum, p, _| sum.add(bias[p]),
+                );
             }
             Epilogue::Residual(bias) => {
                 let bias = vectors::<L, P>(bias, panel);
-                self.write::<L, R, P, true>(sums, |sum, p, old| old.add(sum.add(bias[p])));
+                self.write::<L, R, P, true>(
+                    sums,
+                    #[inline(always)]
+                    |sum, p, old| old.add(sum.add(bias[p])),
+                );
             }
             Epilogue::Norm {
                 bias,
@@ -224,9 +243,11 @@ impl Tile<'_> {
                 let (bias, s) = (vectors::<L, P>(bias, panel), vectors::<L, P>(s, panel));
                 let shift = s.map(|s| s.mul(L::splat(-norm.mean)));
                 let rstd = L::splat(norm.rstd);
-                self.write::<L, R, P, false>(sums, |sum, p, _| {
-                    sum.add(shift[p]).mul_add(rstd, bias[p])
-                });
+                self.write::<L, R, P, false>(
+                    sums,
+                    #[inline(always)]
+                    |sum, p, _| sum.add(shift[p]).mul_add(rstd, bias[p]),
+                );
             }
             Epilogue::NormGelu {
                 bias,
@@ -236,9 +257,11 @@ impl Tile<'_> {
                 let (bias, s) = (vectors::<L, P>(bias, panel), vectors::<L, P>(s, panel));
                 let shift = s.map(|s| s.mul(L::splat(-norm.mean)));
                 let rstd = L::splat(norm.rstd);
-                self.write::<L, R, P, false>(sums, |sum, p, _| {
-                    gelu_lanes(sum.add(shift[p]).mul_add(rstd, bias[p]))
-                });
+                self.write::<L, R, P, false>(
+                    sums,
+                    #[inline(always)]
+                    |sum, p, _| gelu_lanes(sum.add(shift[p]).mul_add(rstd, bias[p])),
+                );
             }
         }
     }
