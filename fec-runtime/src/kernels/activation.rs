@@ -2,36 +2,59 @@
 
 use super::lanes::Lanes;
 
-/// exp(x) for f32, relative error below 2e-7 (tested against f64); 0 below -87.3, infinity above 88.7.
+/// exp(x) for f32, relative error below 2e-7 (tested against f64) where it is a normal number; 0 below -104, infinity above 88.8.
 #[inline]
 pub fn exp(x: f32) -> f32 {
-    // Outside these bounds the result is not a normal number.
-    if x < -87.3 {
-        return 0.0;
-    }
-    if x > 88.7 {
-        return f32::INFINITY;
-    }
-    // x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, so that r is exact enough. Adding 1.5 * 2^23 rounds to an integer.
-    const ROUND: f32 = 12_582_912.0;
+    // Comparisons that let NaN through.
+    let x = if LARGEST < x { LARGEST } else { x };
+    let x = if SMALLEST > x { SMALLEST } else { x };
     let n = (x * core::f32::consts::LOG2_E + ROUND) - ROUND;
-    let r = (x - n * 0.693_359_4) - n * -2.121_944_4e-4;
-    let mut p = 1.987_569_1e-4;
-    for c in [
-        1.398_199_9e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_5e-1,
-        0.5,
-    ] {
-        p = p * r + c;
-    }
+    let r = (x - n * LN_2[0]) - n * LN_2[1];
+    let (first, rest) = (EXP[0], &EXP[1..]);
+    let p = rest.iter().fold(first, |p, c| p * r + c);
     let e = p * r * r + r + 1.0;
     // Two factors, since 2^n alone may leave the normal range where the product does not.
     let n = n as i32;
     let half = n >> 1;
     e * power_of_two(half) * power_of_two(n - half)
 }
+
+/// The same in lanes that do not fuse: the same bits.
+#[inline(always)]
+pub(super) fn exp_lanes<L: Lanes>(x: L) -> L {
+    let x = L::splat(SMALLEST).max(L::splat(LARGEST).min(x));
+    let round = L::splat(ROUND);
+    let n = x
+        .mul(L::splat(core::f32::consts::LOG2_E))
+        .add(round)
+        .sub(round);
+    let r = x
+        .sub(n.mul(L::splat(LN_2[0])))
+        .sub(n.mul(L::splat(LN_2[1])));
+    let mut p = L::splat(EXP[0]);
+    for &c in &EXP[1..] {
+        p = p.mul(r).add(L::splat(c));
+    }
+    let e = p.mul(r).mul(r).add(r).add(L::splat(1.0));
+    e.scale(n.round())
+}
+
+/// Beyond these the result is 0 or infinity, whatever x is.
+const SMALLEST: f32 = -104.0;
+const LARGEST: f32 = 90.0;
+/// Adding 1.5 * 2^23 rounds to an integer.
+const ROUND: f32 = 12_582_912.0;
+/// x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, so that r is exact enough.
+const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+/// Of the polynomial of exp(r) after 1 + r, the highest power first.
+const EXP: [f32; 6] = [
+    1.987_569_1e-4,
+    1.398_199_9e-3,
+    8.333_452e-3,
+    4.166_579_6e-2,
+    1.666_666_5e-1,
+    0.5,
+];
 
 /// 2^n for -126 <= n <= 127.
 #[inline]
@@ -43,6 +66,13 @@ fn power_of_two(n: i32) -> f32 {
 #[inline]
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
+}
+
+/// The same in lanes that do not fuse: the same bits.
+#[inline(always)]
+pub(super) fn sigmoid_lanes<L: Lanes>(x: L) -> L {
+    let one = L::splat(1.0);
+    one.div(one.add(exp_lanes(x.mul(L::splat(-1.0)))))
 }
 
 /// x * Phi(x), the exact GELU (SPEC 5), absolute error below 1e-6.

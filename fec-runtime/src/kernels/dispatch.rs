@@ -25,6 +25,12 @@ pub struct Dispatch<'a> {
 }
 
 impl Dispatch<'_> {
+    /// Where the representative of a head's centre begins.
+    #[inline(always)]
+    fn row(&self, head: usize, centre: u16) -> usize {
+        (head * self.centres + usize::from(centre)) * self.channels
+    }
+
     pub(super) fn check(&self, x: usize) {
         let rows = x / self.channels.max(1);
         assert!(
@@ -57,33 +63,59 @@ pub(super) fn body<L: Lanes>(d: &Dispatch<'_>, x: ValuesMut<'_>) {
 
 #[inline(always)]
 fn rows<L: Lanes, E: Element>(d: &Dispatch<'_>, x: &mut [E]) {
-    let bias = &d.bias[..d.channels];
-    let heads = d
-        .assign
-        .chunks_exact(d.heads)
-        .zip(d.weights.chunks_exact(d.heads));
+    let heads = d.assign.chunks_exact(d.heads);
+    let heads = heads.zip(d.weights.chunks_exact(d.heads));
     for (row, (assign, weights)) in x.chunks_exact_mut(d.channels).zip(heads) {
-        for (x, bias) in row.chunks_mut(LANES).zip(bias.chunks(LANES).enumerate()) {
-            let (i, bias) = bias;
-            let mut sum: L = load(bias);
+        let (chunks, rest) = row.as_chunks_mut::<LANES>();
+        let mut at = 0;
+        let (fours, chunks) = chunks.as_chunks_mut::<4>();
+        for chunks in fours {
+            add::<L, E, 4>(d, assign, weights, at, chunks);
+            at += 4 * LANES;
+        }
+        for chunk in chunks {
+            add::<L, E, 1>(d, assign, weights, at, core::array::from_mut(chunk));
+            at += LANES;
+        }
+        if !rest.is_empty() {
+            let len = rest.len();
+            let mut sum = L::load_part(&d.bias[at..][..len]);
             for (e, (&centre, &weight)) in assign.iter().zip(weights).enumerate() {
-                let start = (e * d.centres + usize::from(centre)) * d.channels + i * LANES;
-                let table: L = load(&d.table[start..start + bias.len()]);
+                let table = L::load_part(&d.table[d.row(e, centre) + at..][..len]);
                 sum = L::splat(weight).mul(table).add(sum);
             }
-            match <&mut [E; LANES]>::try_from(&mut *x) {
-                Ok(x) => E::store(E::load::<L>(x).add(sum), x),
-                Err(_) => E::store_part(E::load_part::<L>(x).add(sum), x),
-            }
+            E::store_part(E::load_part::<L>(rest).add(sum), rest);
         }
     }
 }
 
-/// At most sixteen values.
+/// Adds to `C` chunks of a row, from channel `at` on: their sums stay in registers over the heads.
 #[inline(always)]
-fn load<L: Lanes>(values: &[f32]) -> L {
-    match values.try_into() {
-        Ok(values) => L::load(values),
-        Err(_) => L::load_part(values),
+fn add<L: Lanes, E: Element, const C: usize>(
+    d: &Dispatch<'_>,
+    assign: &[u16],
+    weights: &[f32],
+    at: usize,
+    x: &mut [[E; LANES]; C],
+) {
+    let mut sums = load::<L, C>(d.bias, at);
+    for (e, (&centre, &weight)) in assign.iter().zip(weights).enumerate() {
+        let table = load::<L, C>(d.table, d.row(e, centre) + at);
+        for (sum, table) in sums.iter_mut().zip(table) {
+            *sum = L::splat(weight).mul(table).add(*sum);
+        }
     }
+    for (x, sum) in x.iter_mut().zip(sums) {
+        E::store(E::load::<L>(x).add(sum), x);
+    }
+}
+
+/// `C` chunks from `at` on.
+#[inline(always)]
+fn load<L: Lanes, const C: usize>(values: &[f32], at: usize) -> [L; C] {
+    let (chunks, _) = values[at..][..C * LANES].as_chunks::<LANES>();
+    core::array::from_fn(
+        #[inline(always)]
+        |i| L::load(&chunks[i]),
+    )
 }

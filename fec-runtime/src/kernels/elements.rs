@@ -80,8 +80,18 @@ pub(super) fn update<L: Lanes, E: Element, O: Element>(
 #[inline(always)]
 pub(super) fn accumulate<L: Lanes>(x: Values<'_>, sums: &mut [f32]) {
     match x {
-        Values::F32(x) => update(x, sums, |x: L, sum| sum.add(x)),
-        Values::F16(x) => update(x, sums, |x: L, sum| sum.add(x)),
+        Values::F32(x) => update(
+            x,
+            sums,
+            #[inline(always)]
+            |x: L, sum| sum.add(x),
+        ),
+        Values::F16(x) => update(
+            x,
+            sums,
+            #[inline(always)]
+            |x: L, sum| sum.add(x),
+        ),
     }
 }
 
@@ -89,11 +99,21 @@ pub(super) fn accumulate<L: Lanes>(x: Values<'_>, sums: &mut [f32]) {
 pub(super) fn widen<L: Lanes>(x: Values<'_>, out: &mut [f32]) {
     match x {
         Values::F32(x) => out.copy_from_slice(x),
-        Values::F16(x) => update(x, out, |x: L, _| x),
+        Values::F16(x) => update(
+            x,
+            out,
+            #[inline(always)]
+            |x: L, _| x,
+        ),
     }
 }
 
 #[inline(always)]
 pub(super) fn narrow<L: Lanes>(x: &[f32], out: &mut [u16]) {
-    update(x, out, |x: L, _| x);
+    update(
+        x,
+        out,
+        #[inline(always)]
+        |x: L, _| x,
+    );
 }

@@ -71,12 +71,20 @@ pub(super) fn body<L: Lanes>(x: Values<'_>) -> (f32, f32) {
 
 #[inline(always)]
 fn tile<L: Lanes, E: Element>(x: &[E]) -> (f32, f32) {
-    let mean = sum::<L, E>(x, |x| x) / x.len() as f32;
+    let mean = sum::<L, E>(
+        x,
+        #[inline(always)]
+        |x| x,
+    ) / x.len() as f32;
     let deviation = L::splat(mean);
-    let squares = sum::<L, E>(x, |x| {
-        let x = x.sub(deviation);
-        x.mul(x)
-    });
+    let squares = sum::<L, E>(
+        x,
+        #[inline(always)]
+        |x| {
+            let x = x.sub(deviation);
+            x.mul(x)
+        },
+    );
     (mean, squares)
 }
 

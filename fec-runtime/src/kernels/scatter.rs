@@ -73,7 +73,12 @@ fn rows<L: Lanes, E: Element>(s: &Scatter<'_>, x: &[E], sums: &mut [f32], counts
             let centre = e * s.centres + usize::from(centre);
             counts[centre] += 1.0;
             let sum = &mut sums[centre * s.channels..][..s.channels];
-            update(row, sum, |x: L, sum| sum.add(x));
+            update(
+                row,
+                sum,
+                #[inline(always)]
+                |x: L, sum| sum.add(x),
+            );
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The mixer's weights (SPEC 4.2): only the winning centre's similarity is ever needed.
 
-use super::activation::sigmoid;
+use super::activation::{sigmoid, sigmoid_lanes};
+use super::lanes::Lanes;
 use super::{divisor, lane_sum};
 use crate::config::Similarity;
+use crate::format::LANES;
 
 /// Weights of the rows of one head with their centres.
 #[derive(Clone, Copy, Debug)]
@@ -70,4 +72,58 @@ pub(super) fn portable(w: &CosineWeights<'_>, out: &mut [f32]) {
         let centre = &w.centres[usize::from(centre) * w.centre_stride..][..w.dim];
         *out = w.weight(key, centre);
     }
+}
+
+/// The same with up to sixteen rows' similarities in the lanes of one vector.
+#[inline(always)]
+pub(super) fn body<L: Lanes>(w: &CosineWeights<'_>, out: &mut [f32]) {
+    for (i, out) in out.chunks_mut(LANES).enumerate() {
+        let (mut dots, mut squares) = ([0.0; LANES], [1.0; LANES]);
+        for r in 0..out.len() {
+            let n = i * LANES + r;
+            let key = &w.keys[n * w.stride..][..w.dim];
+            let centre = &w.centres[usize::from(w.assign[n]) * w.centre_stride..][..w.dim];
+            (dots[r], squares[r]) = row_sums::<L>(w.similarity, key, centre);
+        }
+        let (dots, lengths) = (L::load(&dots), L::load(&squares).sqrt());
+        let similarity = match w.similarity {
+            Similarity::Cosine => dots.div(lengths.max(L::splat(divisor(0.0)))),
+            Similarity::Dot => dots,
+            Similarity::Euclidean => lengths.mul(L::splat(-1.0)),
+        };
+        let t = L::splat(w.alpha).mul(similarity).add(L::splat(w.beta));
+        let weights = sigmoid_lanes(t);
+        match out.as_mut_array() {
+            Some(out) => weights.store(out),
+            None => weights.store_part(out),
+        }
+    }
+}
+
+/// Sum of the products, and the sum of squares that a similarity takes the root of.
+#[inline(always)]
+fn row_sums<L: Lanes>(measure: Similarity, key: &[f32], centre: &[f32]) -> (f32, f32) {
+    let (keys, key_rest) = key.as_chunks::<LANES>();
+    let (centres, centre_rest) = centre.as_chunks::<LANES>();
+    let (mut dot, mut squares) = (L::splat(0.0), L::splat(0.0));
+    for (key, centre) in keys.iter().zip(centres) {
+        let (key, centre) = (L::load(key), L::load(centre));
+        dot = dot.add(key.mul(centre));
+        squares = squares.add(square(measure, key, centre));
+    }
+    if !key_rest.is_empty() {
+        let (key, centre) = (L::load_part(key_rest), L::load_part(centre_rest));
+        dot = dot.add(key.mul(centre));
+        squares = squares.add(square(measure, key, centre));
+    }
+    (dot.sum(), squares.sum())
+}
+
+#[inline(always)]
+fn square<L: Lanes>(measure: Similarity, key: L, centre: L) -> L {
+    let difference = match measure {
+        Similarity::Euclidean => key.sub(centre),
+        Similarity::Cosine | Similarity::Dot => key,
+    };
+    difference.mul(difference)
 }

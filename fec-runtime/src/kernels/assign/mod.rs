@@ -2,6 +2,7 @@
 
 pub(super) mod locality;
 pub(super) mod portable;
+pub(super) mod tiled;
 
 use crate::format::LANES;
 

@@ -14,6 +14,21 @@ use crate::format::LANES;
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx2<const FUSED: bool>([__m256; 2]);
 
+/// 2^n for -126 <= n <= 127.
+#[inline(always)]
+fn power_of_two<const FUSED: bool>(n: [__m256i; 2]) -> Avx2<FUSED> {
+    // SAFETY: see the top.
+    let power = unsafe {
+        let bias = _mm256_set1_epi32(127);
+        [
+            _mm256_slli_epi32::<23>(_mm256_add_epi32(n[0], bias)),
+            _mm256_slli_epi32::<23>(_mm256_add_epi32(n[1], bias)),
+        ]
+    };
+    // SAFETY: see the top.
+    Avx2(unsafe { [_mm256_castsi256_ps(power[0]), _mm256_castsi256_ps(power[1])] })
+}
+
 /// Eight lanes added as a tree: i and i + 4, then 0 and 2, 1 and 3, then both.
 #[inline(always)]
 pub(super) fn sum(eight: __m256) -> f32 {
@@ -194,6 +209,20 @@ impl<const FUSED: bool> Lanes for Avx2<FUSED> {
                 _mm256_andnot_ps(sign, self.0[1]),
             ]
         })
+    }
+
+    #[inline(always)]
+    fn scale(self, n: Self::Ints) -> Self {
+        // SAFETY: see the top.
+        let half = unsafe { [_mm256_srai_epi32::<1>(n[0]), _mm256_srai_epi32::<1>(n[1])] };
+        // SAFETY: see the top.
+        let rest = unsafe {
+            [
+                _mm256_sub_epi32(n[0], half[0]),
+                _mm256_sub_epi32(n[1], half[1]),
+            ]
+        };
+        self.mul(power_of_two(half)).mul(power_of_two(rest))
     }
 
     #[inline(always)]

@@ -13,6 +13,16 @@ use crate::format::LANES;
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Avx512<const FUSED: bool>(__m512);
 
+/// 2^n for -126 <= n <= 127.
+#[inline(always)]
+fn power_of_two<const FUSED: bool>(n: __m512i) -> Avx512<FUSED> {
+    // SAFETY: see the top.
+    unsafe {
+        let exponent = _mm512_add_epi32(n, _mm512_set1_epi32(127));
+        Avx512(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)))
+    }
+}
+
 /// Mask of the first lanes, fewer than sixteen.
 #[inline(always)]
 fn first(count: usize) -> u16 {
@@ -161,6 +171,16 @@ impl<const FUSED: bool> Lanes for Avx512<FUSED> {
     fn abs(self) -> Self {
         // SAFETY: see the top.
         Self(unsafe { _mm512_abs_ps(self.0) })
+    }
+
+    #[inline(always)]
+    fn scale(self, n: Self::Ints) -> Self {
+        // SAFETY: see the top.
+        unsafe {
+            let half = _mm512_srai_epi32::<1>(n);
+            self.mul(power_of_two(half))
+                .mul(power_of_two(_mm512_sub_epi32(n, half)))
+        }
     }
 
     #[inline(always)]

@@ -116,7 +116,7 @@ fn on_floats<L: Lanes>(numbers: &mut Numbers) -> [Outcome; 15] {
 }
 
 /// Operations on bytes, halves, integers and floats within stated ranges.
-fn on_others<L: Lanes>(numbers: &mut Numbers) -> [Outcome; 8] {
+fn on_others<L: Lanes>(numbers: &mut Numbers) -> [Outcome; 9] {
     let group: [i8; 4 * LANES] = core::array::from_fn(|_| numbers.next() as i8);
     let halves: [u16; LANES] = core::array::from_fn(|_| numbers.next() as u16);
     let words: [i32; LANES] = core::array::from_fn(|_| numbers.next() as i32);
@@ -131,7 +131,10 @@ fn on_others<L: Lanes>(numbers: &mut Numbers) -> [Outcome; 8] {
     L::store_bytes(integers, &mut low);
     // Zeros of both signs are equal: which of them is the largest is not said.
     let largest = L::load(&within).max_lane() + 0.0;
+    let powers: [i32; LANES] = core::array::from_fn(|_| numbers.next() as i32 % 200);
+    let scaled = L::load(&within).scale(L::load_ints(&powers));
     [
+        ("scale", floats(scaled)),
         ("load_bytes", floats(L::load_bytes(&group, k))),
         ("load_half", floats(L::load_half(&halves))),
         ("splat_int", ints::<L>(L::splat_int(words[0]))),

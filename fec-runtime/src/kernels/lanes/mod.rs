@@ -87,6 +87,17 @@ pub(super) trait Lanes: Copy {
     /// Without the sign.
     fn abs(self) -> Self;
 
+    /// The lanes times 2^n, -252 <= n <= 254: times 2^(n / 2), the half rounded down, then times the rest.
+    #[inline(always)]
+    fn scale(self, n: Self::Ints) -> Self {
+        let mut numbers = [0; LANES];
+        Self::store_ints(n, &mut numbers);
+        let power = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
+        let halves = numbers.map(|n| power(n >> 1));
+        let rest = numbers.map(|n| power(n.wrapping_sub(n >> 1)));
+        self.mul(Self::load(&halves)).mul(Self::load(&rest))
+    }
+
     /// The largest lane; none may be NaN.
     fn max_lane(self) -> f32;
     /// Bit i: lane i equals `value`.

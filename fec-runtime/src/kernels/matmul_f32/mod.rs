@@ -1,6 +1,7 @@
 //! Products of rows with packed weights: every linear layer and convolution of the network.
 
 pub(super) mod portable;
+pub(super) mod sums;
 pub(super) mod tiled;
 
 use core::ops::Range;

@@ -2,80 +2,16 @@
 //!
 //! A tile is some rows times one or two panels. Rows are read where they lie, one value for all lanes; a column of tiles passes over
 //! all rows before the next panels are touched, so that their weights stay in the cache next to the core.
-#![expect(unsafe_code, reason = "loops over k and over rows read without checks")]
+#![expect(unsafe_code, reason = "sums are written without checks")]
 
+use super::sums::{Stored, sums, vectors};
 use super::{Epilogue, Matmul, Panels};
-use crate::format::{GROUP, LANES};
+use crate::format::LANES;
 use crate::kernels::activation::gelu_lanes;
 use crate::kernels::lanes::Lanes;
 
-/// Weights as they are stored in panels.
-trait Stored: Copy {
-    /// Whether a scale per output follows the sum.
-    const SCALED: bool;
-
-    /// Values of a panel of so many inputs.
-    fn panel_len(inputs: usize) -> usize;
-
-    /// The weights of input `k` for the panel's outputs.
-    ///
-    /// # Safety
-    /// `panel` must begin a panel with more than `k` inputs.
-    unsafe fn row<L: Lanes>(panel: *const Self, k: usize) -> L;
-}
-
-impl Stored for f32 {
-    const SCALED: bool = false;
-
-    #[inline(always)]
-    fn panel_len(inputs: usize) -> usize {
-        inputs * LANES
-    }
-
-    // SAFETY: reads input k alone, which the caller has.
-    #[inline(always)]
-    unsafe fn row<L: Lanes>(panel: *const Self, k: usize) -> L {
-        // SAFETY: the panel has an input k.
-        L::load(unsafe { &*panel.add(k * LANES).cast() })
-    }
-}
-
-impl Stored for u16 {
-    const SCALED: bool = false;
-
-    #[inline(always)]
-    fn panel_len(inputs: usize) -> usize {
-        inputs * LANES
-    }
-
-    // SAFETY: reads input k alone, which the caller has.
-    #[inline(always)]
-    unsafe fn row<L: Lanes>(panel: *const Self, k: usize) -> L {
-        // SAFETY: the panel has an input k.
-        L::load_half(unsafe { &*panel.add(k * LANES).cast() })
-    }
-}
-
-impl Stored for i8 {
-    const SCALED: bool = true;
-
-    #[inline(always)]
-    fn panel_len(inputs: usize) -> usize {
-        inputs.next_multiple_of(GROUP) * LANES
-    }
-
-    // SAFETY: reads the group of input k alone, which the caller has; panels are padded to whole groups.
-    #[inline(always)]
-    unsafe fn row<L: Lanes>(panel: *const Self, k: usize) -> L {
-        // SAFETY: the panel has an input k, and therefore its group.
-        L::load_bytes(unsafe { &*panel.add(k / GROUP * GROUP * LANES).cast() }, k)
-    }
-}
-
 #[inline(always)]
 pub(in crate::kernels) fn matmul<L: Lanes>(m: &Matmul<'_>, out: &mut [f32]) {
-    // Once more, for the loops below, which rely on it.
-    m.check(out.len());
     match m.weights.panels {
         Panels::F32(values) => columns::<L, f32>(m, values, out),
         Panels::F16(values) => columns::<L, u16>(m, values, out),
@@ -148,22 +84,12 @@ fn tile<L: Lanes, S: Stored, const R: usize, const P: usize>(
     out: &mut [f32],
 ) {
     let panel_len = S::panel_len(m.weights.inputs);
-    let panels: [&[S]; P] =
-        core::array::from_fn(|p| &values[(panel + p) * panel_len..][..panel_len]);
-    let x = &m.x[first * m.x_stride..][..(R - 1) * m.x_stride + m.inputs.len()];
-    let mut sums = [[L::splat(0.0); P]; R];
-    for k in 0..m.inputs.len() {
-        // SAFETY: `check` has found `inputs` within the matrix, whose panels hold all of its inputs.
-        let weights: [L; P] =
-            core::array::from_fn(|p| unsafe { S::row(panels[p].as_ptr(), m.inputs.start + k) });
-        for (r, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: r < R and k < inputs.len(): within `x`.
-            let x = L::splat(unsafe { *x.as_ptr().add(r * m.x_stride + k) });
-            for (sum, weights) in sums.iter_mut().zip(&weights) {
-                *sum = x.mul_add(*weights, *sum);
-            }
-        }
-    }
+    let panels: [&[S]; P] = core::array::from_fn(
+        #[inline(always)]
+        |p| &values[(panel + p) * panel_len..][..panel_len],
+    );
+    let x = &m.x[first * m.x_stride..];
+    let mut sums: [[L; P]; R] = sums(x, m.x_stride, panels, m.inputs.clone(), [L::splat(0.0); P]);
     let outputs = (m.outputs.end - panel * LANES).min(P * LANES);
     let start = first * m.out_stride + panel * LANES - m.outputs.start;
     let tile = Tile {
@@ -171,9 +97,7 @@ fn tile<L: Lanes, S: Stored, const R: usize, const P: usize>(
         stride: m.out_stride,
         outputs,
     };
-    if let Panels::I8(panels) = m.weights.panels
-        && S::SCALED
-    {
+    if let Panels::I8(panels) = m.weights.panels {
         let scales = vectors::<L, P>(panels.scales, panel);
         sums = sums.map(
             #[inline(always)]
@@ -181,13 +105,6 @@ fn tile<L: Lanes, S: Stored, const R: usize, const P: usize>(
         );
     }
     tile.finish(&m.epilogue, panel, sums);
-}
-
-/// A vector's values for the outputs of `P` panels; it is padded to whole panels.
-#[inline(always)]
-fn vectors<L: Lanes, const P: usize>(values: &[f32], panel: usize) -> [L; P] {
-    let (chunks, _) = values.as_chunks::<LANES>();
-    core::array::from_fn(|p| L::load(&chunks[panel + p]))
 }
 
 /// Where the sums of a tile go.
@@ -273,11 +190,15 @@ impl Tile<'_> {
         sums: [[L; P]; R],
         f: impl Fn(L, usize, L) -> L,
     ) {
+        assert!(
+            (R - 1) * self.stride + self.outputs <= self.out.len(),
+            "a tile is too short"
+        );
         for p in 0..P {
             let count = self.outputs - p * LANES;
             if count >= LANES {
                 for (r, sums) in sums.iter().enumerate() {
-                    // SAFETY: row r has `outputs` values from r * stride on, and 16 of them from p * 16 on.
+                    // SAFETY: row r has `outputs` values from r * stride on, as asserted above, 16 of them from p * 16 on.
                     let out: &mut [f32; LANES] = unsafe {
                         &mut *self
                             .out

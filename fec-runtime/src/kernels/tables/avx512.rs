@@ -46,12 +46,12 @@ pub(super) fn matmul<const FUSED: bool>(m: &Matmul<'_>, out: &mut [f32]) {
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn assign<const FUSED: bool>(a: &Assign<'_>, out: &mut [u16]) {
-    assign::portable::assign(a, out);
+    assign::tiled::assign::<Avx512<FUSED>>(a, out);
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 fn cosine_weights(w: &CosineWeights<'_>, out: &mut [f32]) {
-    weights::portable(w, out);
+    weights::body::<L>(w, out);
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
