@@ -48,20 +48,15 @@ fn tile<D: Dot, const R: usize>(
 ) -> usize {
     let mut best: [Best<D::Lanes>; R] =
         [(D::Lanes::splat(f32::NEG_INFINITY), D::Lanes::splat_int(0)); R];
-    let groups = a.inputs.div_ceil(GROUP);
-    let mut rows: [&[[u8; GROUP]]; R] = [&[]; R];
-    for (r, row) in rows.iter_mut().enumerate() {
-        *row = &a.x[(first + r) * a.x_stride..].as_chunks().0[..groups];
-    }
     let panels = a.shift.len() / LANES;
     for run in Window::new(panels, a.locality.as_ref(), block.start, block.len()) {
         let mut panel = run.start;
         while D::PANELS == 2 && panel + 2 <= run.end {
-            visit::<D, R, 2>(a, first, panel, rows, &mut best);
+            visit::<D, R, 2>(a, first, panel, &mut best);
             panel += 2;
         }
         while panel < run.end {
-            visit::<D, R, 1>(a, first, panel, rows, &mut best);
+            visit::<D, R, 1>(a, first, panel, &mut best);
             panel += 1;
         }
     }
@@ -77,7 +72,6 @@ fn visit<D: Dot, const R: usize, const P: usize>(
     a: &AssignI8<'_>,
     first: usize,
     panel: usize,
-    rows: [&[[u8; GROUP]]; R],
     best: &mut [Best<D::Lanes>; R],
 ) {
     let (groups, _) = a.centres.values.as_chunks::<{ GROUP * LANES }>();
@@ -89,7 +83,8 @@ fn visit<D: Dot, const R: usize, const P: usize>(
         weights[p] = &groups[(panel + p) * count..][..count];
         start[p] = D::start(ZERO, &centre_sums[panel + p]);
     }
-    let sums = D::products(rows, weights, start);
+    let x = &a.x[first * a.x_stride..];
+    let sums = D::products::<R, P>(x, a.x_stride, weights, start);
     for (p, panel) in (panel..panel + P).enumerate() {
         let factor = lanes::<D::Lanes>(a.centres.scales, panel);
         let shift = lanes(a.shift, panel);

@@ -3,6 +3,7 @@
 pub(super) mod body;
 pub(super) mod pack;
 
+use super::matmul_i8::{MAX_INPUTS, span};
 use super::{Locality, PanelsI8};
 use crate::format::{GROUP, LANES};
 
@@ -76,7 +77,10 @@ impl AssignI8<'_> {
             padded > 0 && padded.is_multiple_of(LANES) && padded <= 65_536,
             "centres are not in panels"
         );
-        assert!(self.inputs <= 65_536, "too many inputs");
+        assert!(
+            (1..=MAX_INPUTS).contains(&self.inputs),
+            "no inputs, or too many"
+        );
         assert!(
             self.centres.values.len() == padded * stored
                 && self.centres.scales.len() == padded
@@ -88,7 +92,7 @@ impl AssignI8<'_> {
             "one assignment and one scale per row"
         );
         assert!(
-            self.rows == 0 || (self.rows - 1) * self.x_stride + stored <= self.x.len(),
+            span(self.rows, self.x_stride, stored) <= self.x.len(),
             "too few inputs"
         );
         if let Some(l) = &self.locality {

@@ -5,6 +5,10 @@
 //! gives the same bits.
 //!
 //! No closure stands in a body, here or where this is used: a closure that is not inlined is compiled without the instructions.
+#![expect(
+    unsafe_code,
+    reason = "the inner loop checks its bounds once for all rows"
+)]
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
@@ -49,24 +53,43 @@ pub(super) trait Dot: Copy {
     /// The sums as integers.
     fn ints(sums: Self::Sums) -> <Self::Lanes as Lanes>::Ints;
 
-    /// The sums of R rows with P panels, each from its start; all slices have the same length.
+    /// The sums of R rows, `stride` bytes apart, with P panels of the same number of groups, at least one; each from its start.
     #[inline(always)]
     fn products<const R: usize, const P: usize>(
-        rows: [&[[u8; GROUP]]; R],
+        x: &[u8],
+        stride: usize,
         panels: [&[Group]; P],
         start: [Self::Sums; P],
     ) -> [[<Self::Lanes as Lanes>::Ints; P]; R] {
+        let groups = panels[0].len();
+        assert!(
+            groups > 0 && panels[P - 1].len() == groups && (1..=2).contains(&P),
+            "panels of a length"
+        );
+        assert!(
+            (R - 1) * stride + groups * GROUP <= x.len(),
+            "rows too short"
+        );
         let mut sums = [start; R];
-        for k in 0..panels[0].len() {
-            let mut weights = [Self::weights(&panels[0][k]); P];
-            for p in 1..P {
-                weights[p] = Self::weights(&panels[p][k]);
+        let mut k = 0;
+        loop {
+            // SAFETY: k < groups, the panels' length.
+            let mut weights = [Self::weights(unsafe { panels[0].get_unchecked(k) }); P];
+            if P == 2 {
+                // SAFETY: the same.
+                weights[P - 1] = Self::weights(unsafe { panels[P - 1].get_unchecked(k) });
             }
             for r in 0..R {
-                let x = Self::row(&rows[r][k]);
+                // SAFETY: row r has `groups` groups from r * stride on, as asserted of the last one.
+                let x = unsafe { &*x.as_ptr().add(r * stride + k * GROUP).cast() };
+                let x = Self::row(x);
                 for p in 0..P {
                     sums[r][p] = Self::dot(sums[r][p], x, weights[p]);
                 }
+            }
+            k += 1;
+            if k == groups {
+                break;
             }
         }
         let mut ints = [[Self::ints(sums[0][0]); P]; R];

@@ -1,7 +1,7 @@
 //! The body over any instruction set: tiles of rows and panels whose sums stay in registers, then the epilogue.
 
-use super::finish::{Add, AddHalf, Finish, Gelu, Store, Table};
-use super::{EpilogueI8, MatmulI8, Out};
+use super::finish::{Add, AddHalf, Finish, Gelu, Place, Store, Table, Tile, write};
+use super::{EpilogueI8, MatmulI8, Out, RowScales};
 use crate::format::{GROUP, LANES};
 use crate::kernels::ValuesMut;
 use crate::kernels::dot::{Dot, Group};
@@ -147,22 +147,23 @@ fn tile<D: Dot, F: Finish<D>, const P: usize, const R: usize>(
     n: usize,
     out: &mut [F::Item],
 ) -> usize {
-    let groups = columns.weights[0].len();
-    let mut x: [&[[u8; GROUP]]; R] = [&[]; R];
-    for (r, x) in x.iter_mut().enumerate() {
-        *x = &m.x[(n + r) * m.x_stride..].as_chunks().0[..groups];
-    }
-    let sums = D::products(x, columns.weights, columns.start);
-    let mut values = [[D::Lanes::splat(0.0); P]; R];
-    for r in 0..R {
-        let scale = D::Lanes::splat(m.scales.of(n + r));
-        for p in 0..P {
-            let (a, c) = columns.both[p];
-            let value = D::Lanes::from_ints(sums[r][p]).mul(a).mul(scale);
-            values[r][p] = if F::OFFSET { value.add(c) } else { value };
-        }
-    }
-    let out = &mut out[n * m.out_stride + columns.first..];
-    finish.tile(values, out, m.out_stride, columns.count);
+    let x = &m.x[n * m.x_stride..];
+    let sums = D::products::<R, P>(x, m.x_stride, columns.weights, columns.start);
+    let tile = Tile {
+        sums,
+        scales: match m.scales {
+            RowScales::PerRow(scales) => scales[n..].first_chunk().copied().unwrap_or([0.0; R]),
+            RowScales::All(scale) => [scale; R],
+        },
+        both: &columns.both,
+    };
+    let end = (R - 1) * m.out_stride + (P - 1) * LANES + columns.count;
+    let out = &mut out[n * m.out_stride + columns.first..][..end];
+    let place = Place {
+        out,
+        stride: m.out_stride,
+        count: columns.count,
+    };
+    write(&tile, finish, place);
     R
 }

@@ -1,11 +1,93 @@
-//! The last step of each epilogue.
+//! From the sums of a tile to its results: the last step of each epilogue.
+#![expect(
+    unsafe_code,
+    reason = "where a tile's results lie is checked once for all rows"
+)]
 
 use crate::format::LANES;
 use crate::kernels::activation::gelu_lanes;
 use crate::kernels::dot::Dot;
 use crate::kernels::lanes::Lanes;
 
-/// Takes the values of a tile to the result.
+/// The sums of R rows with P panels.
+pub(super) struct Tile<'a, D: Dot, const R: usize, const P: usize> {
+    pub(super) sums: [[<D::Lanes as Lanes>::Ints; P]; R],
+    /// Scales of the rows.
+    pub(super) scales: [f32; R],
+    /// a and c of the panels.
+    pub(super) both: &'a [(D::Lanes, D::Lanes); P],
+}
+
+impl<D: Dot, const R: usize, const P: usize> Tile<'_, D, R, P> {
+    /// v, without c unless `offset`.
+    #[inline(always)]
+    fn value(&self, r: usize, p: usize, offset: bool) -> D::Lanes {
+        let (a, c) = self.both[p];
+        let sums = D::Lanes::from_ints(self.sums[r][p]);
+        let value = sums.mul(a).mul(D::Lanes::splat(self.scales[r]));
+        if offset { value.add(c) } else { value }
+    }
+}
+
+/// Where a tile's results lie.
+pub(super) struct Place<'a, T> {
+    /// From the first result to the last one.
+    pub(super) out: &'a mut [T],
+    /// Distance of two rows.
+    pub(super) stride: usize,
+    /// Outputs of the last panel; those before it have all sixteen.
+    pub(super) count: usize,
+}
+
+impl<T: Copy + Default> Place<'_, T> {
+    /// The results of a whole panel in row r. `write` has checked that the last row's lie within `out`.
+    #[inline(always)]
+    fn whole(&mut self, r: usize, p: usize) -> &mut [T; LANES] {
+        // SAFETY: `write` has asserted that (R - 1) * stride + P * 16 results exist, and r < R, p < P.
+        unsafe {
+            &mut *self
+                .out
+                .as_mut_ptr()
+                .add(r * self.stride + p * LANES)
+                .cast()
+        }
+    }
+}
+
+/// Writes a tile. The rows are written out, since sums stay in registers only where their index is a constant.
+#[inline(always)]
+pub(super) fn write<D: Dot, F: Finish<D>, const R: usize, const P: usize>(
+    tile: &Tile<'_, D, R, P>,
+    finish: F,
+    mut place: Place<'_, F::Item>,
+) {
+    if place.count < LANES {
+        for r in 0..R {
+            finish.part(tile, &mut place, r);
+        }
+        return;
+    }
+    assert!(
+        (R - 1) * place.stride + P * LANES <= place.out.len(),
+        "results do not fit"
+    );
+    finish.rows(tile, &mut place, 0);
+    finish.rows(tile, &mut place, 1);
+    finish.rows(tile, &mut place, 2);
+    finish.rows(tile, &mut place, 3);
+    finish.rows(tile, &mut place, 4);
+    finish.rows(tile, &mut place, 5);
+    finish.rows(tile, &mut place, 6);
+    finish.rows(tile, &mut place, 7);
+    finish.rows(tile, &mut place, 8);
+    finish.rows(tile, &mut place, 9);
+    finish.rows(tile, &mut place, 10);
+    finish.rows(tile, &mut place, 11);
+    finish.rows(tile, &mut place, 12);
+    finish.rows(tile, &mut place, 13);
+}
+
+/// The last step of an epilogue.
 pub(super) trait Finish<D: Dot>: Copy {
     /// What the result consists of.
     type Item: Copy + Default;
@@ -15,29 +97,35 @@ pub(super) trait Finish<D: Dot>: Copy {
     /// Sixteen values.
     fn lanes(self, values: D::Lanes, out: &mut [Self::Item; LANES]);
 
-    /// R rows of P panels, of which `count` outputs exist; `out` begins at the first.
+    /// Row r, if there is one, whose panels are whole; or those rows, if r is the first, that are written together.
     #[inline(always)]
-    fn tile<const P: usize, const R: usize>(
+    fn rows<const R: usize, const P: usize>(
         self,
-        values: [[D::Lanes; P]; R],
-        out: &mut [Self::Item],
-        stride: usize,
-        count: usize,
+        tile: &Tile<'_, D, R, P>,
+        place: &mut Place<'_, Self::Item>,
+        r: usize,
     ) {
-        for (r, values) in values.into_iter().enumerate() {
-            for (p, values) in values.into_iter().enumerate() {
-                let out = &mut out[r * stride + p * LANES..][..count];
-                match out.as_mut_array() {
-                    Some(out) => self.lanes(values, out),
-                    None => {
-                        let mut whole = [Self::Item::default(); LANES];
-                        whole[..count].copy_from_slice(out);
-                        self.lanes(values, &mut whole);
-                        out.copy_from_slice(&whole[..count]);
-                    }
-                }
+        if r < R {
+            self.lanes(tile.value(r, 0, Self::OFFSET), place.whole(r, 0));
+            if P == 2 {
+                self.lanes(tile.value(r, P - 1, Self::OFFSET), place.whole(r, P - 1));
             }
         }
+    }
+
+    /// Row r of a tile whose one panel has fewer outputs.
+    #[inline(always)]
+    fn part<const R: usize, const P: usize>(
+        self,
+        tile: &Tile<'_, D, R, P>,
+        place: &mut Place<'_, Self::Item>,
+        r: usize,
+    ) {
+        let out = &mut place.out[r * place.stride..][..place.count];
+        let mut whole = [Self::Item::default(); LANES];
+        whole[..out.len()].copy_from_slice(out);
+        self.lanes(tile.value(r, 0, Self::OFFSET), &mut whole);
+        out.copy_from_slice(&whole[..out.len()]);
     }
 }
 
@@ -107,26 +195,33 @@ impl<D: Dot> Finish<D> for Table<D::Table> {
         [*out, ..] = D::look_up([values; 4], &self.0);
     }
 
+    /// Four times sixteen values at a time, what one register of bytes holds: four rows of one panel or two of two.
     #[inline(always)]
-    fn tile<const P: usize, const R: usize>(
+    fn rows<const R: usize, const P: usize>(
         self,
-        values: [[D::Lanes; P]; R],
-        out: &mut [u8],
-        stride: usize,
-        count: usize,
+        tile: &Tile<'_, D, R, P>,
+        place: &mut Place<'_, u8>,
+        r: usize,
     ) {
-        // Four times sixteen values at a time: what one register of bytes holds.
-        for first in (0..R * P).step_by(4) {
-            let mut four = [values[first / P][first % P]; 4];
-            let count_of_four = (R * P - first).min(4);
-            for i in 1..count_of_four {
-                four[i] = values[(first + i) / P][(first + i) % P];
-            }
-            let bytes = D::look_up(four, &self.0);
-            for (i, bytes) in bytes.iter().enumerate().take(count_of_four) {
-                let (r, p) = ((first + i) / P, (first + i) % P);
-                out[r * stride + p * LANES..][..count].copy_from_slice(&bytes[..count]);
-            }
+        if r >= R || !r.is_multiple_of(4 / P) {
+            return;
+        }
+        let row = |i: usize| (r + i / P).min(R - 1);
+        let values = [
+            tile.value(row(0), 0, true),
+            tile.value(row(1), 1 % P, true),
+            tile.value(row(2), 0, true),
+            tile.value(row(3), 1 % P, true),
+        ];
+        let bytes = D::look_up(values, &self.0);
+        *place.whole(row(0), 0) = bytes[0];
+        *place.whole(row(1), 1 % P) = bytes[1];
+        // Rows that do not exist are not written: the last one's bytes came first.
+        if r + 2 / P < R {
+            *place.whole(row(2), 0) = bytes[2];
+        }
+        if r + 3 / P < R {
+            *place.whole(row(3), 1 % P) = bytes[3];
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{Norm, PanelsI8, ValuesMut};
 use crate::format::{GROUP, LANES};
 
 /// Most inputs: sums of 255 * 128 stay below 2^31.
-const MAX_INPUTS: usize = 65_536;
+pub(super) const MAX_INPUTS: usize = 65_536;
 
 /// The scales of a product's rows.
 #[derive(Clone, Copy, Debug)]
@@ -19,17 +19,6 @@ pub enum RowScales<'a> {
     PerRow(&'a [f32]),
     /// The same for all.
     All(f32),
-}
-
-impl RowScales<'_> {
-    /// The scale of row `n`.
-    #[inline(always)]
-    fn of(&self, n: usize) -> f32 {
-        match self {
-            RowScales::PerRow(scales) => scales[n],
-            RowScales::All(scale) => *scale,
-        }
-    }
 }
 
 /// What becomes of a sum: v = (f32(acc) * a\[o\]) * scale\[n\] + c\[o\], each operation rounded, then the variant's own step. Vectors
@@ -110,11 +99,22 @@ pub enum Out<'a> {
     Bytes(&'a mut [u8]),
 }
 
+/// Length of `rows` rows of `width` values, `stride` apart.
+pub(super) fn span(rows: usize, stride: usize, width: usize) -> usize {
+    match rows.checked_sub(1) {
+        Some(last) => last.saturating_mul(stride).saturating_add(width),
+        None => 0,
+    }
+}
+
 impl MatmulI8<'_> {
     pub(super) fn check(&self, out: &Out<'_>) {
         let padded = self.outputs.next_multiple_of(LANES);
         let stored = self.inputs.next_multiple_of(GROUP);
-        assert!(self.inputs <= MAX_INPUTS, "too many inputs");
+        assert!(
+            (1..=MAX_INPUTS).contains(&self.inputs),
+            "no inputs, or too many"
+        );
         assert!(
             self.weights.values.len() == padded * stored
                 && self.weights.scales.len() == padded
@@ -125,16 +125,14 @@ impl MatmulI8<'_> {
             Out::Values(values) => values.len(),
             Out::Bytes(bytes) => bytes.len(),
         };
-        if self.rows > 0 {
-            assert!(
-                (self.rows - 1) * self.x_stride + stored <= self.x.len(),
-                "too few inputs"
-            );
-            assert!(
-                (self.rows - 1) * self.out_stride + self.outputs <= room,
-                "too little room"
-            );
-        }
+        assert!(
+            span(self.rows, self.x_stride, stored) <= self.x.len(),
+            "too few inputs"
+        );
+        assert!(
+            span(self.rows, self.out_stride, self.outputs) <= room,
+            "too little room"
+        );
         if let RowScales::PerRow(scales) = self.scales {
             assert!(scales.len() >= self.rows, "too few scales");
         }
