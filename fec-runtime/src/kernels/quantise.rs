@@ -74,14 +74,12 @@ fn rows<L: Lanes, E: Element, const CENTRED: bool>(
         let row = Row::<E, CENTRED> { x, centre };
         let factor;
         (*scale, factor) = row.scale::<L>();
-        let (whole, rest) = x.as_chunks::<LANES>();
-        for i in 0..whole.len() {
-            let bytes = row.bytes::<L>(i, factor);
-            let out = &mut out[i * LANES..][..LANES];
-            out.copy_from_slice(&bytes);
+        let whole = x.len() / LANES;
+        for (i, out) in out.as_chunks_mut().0[..whole].iter_mut().enumerate() {
+            *out = row.bytes::<L>(i, factor);
         }
-        if !rest.is_empty() {
-            let out = &mut out[whole.len() * LANES..];
+        if !x.len().is_multiple_of(LANES) {
+            let out = &mut out[whole * LANES..];
             out.copy_from_slice(&row.last_bytes::<L>(factor)[..out.len()]);
         }
     }
@@ -104,7 +102,9 @@ impl<E: Element, const CENTRED: bool> Row<'_, E, CENTRED> {
             // In this order NaN does not count.
             largest = self.value::<L>(i).abs().max(largest);
         }
-        largest = self.last_value::<L>().abs().max(largest);
+        if !self.x.len().is_multiple_of(LANES) {
+            largest = self.last_value::<L>().abs().max(largest);
+        }
         let max = largest.max_lane();
         match 127.0 / max {
             f32::INFINITY => (0.0, 0.0),

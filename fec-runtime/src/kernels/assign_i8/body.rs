@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use super::AssignI8;
 use crate::format::{GROUP, LANES};
+use crate::kernels::Locality;
 use crate::kernels::assign::locality::{Window, position};
 use crate::kernels::dot::{Dot, Group};
 use crate::kernels::lanes::Lanes;
@@ -85,23 +86,37 @@ fn visit<D: Dot, const R: usize, const P: usize>(
     }
     let x = &a.x[first * a.x_stride..];
     let sums = D::products::<R, P>(x, a.x_stride, weights, start);
+    let scales: &[f32; R] = &a.scales[first..].as_chunks().0[0];
     for (p, panel) in (panel..panel + P).enumerate() {
         let factor = lanes::<D::Lanes>(a.centres.scales, panel);
         let shift = lanes(a.shift, panel);
-        for (r, best) in best.iter_mut().enumerate() {
-            let scale = D::Lanes::splat(a.scales[first + r]);
-            let product = D::Lanes::from_ints(sums[r][p]).mul(factor).mul(scale);
-            let mut score = product.add(shift);
-            if let Some(l) = &a.locality {
-                let (y, x) = position(l, l.first + first + r);
-                let dy = lanes::<D::Lanes>(l.centre_rows, panel).sub(D::Lanes::splat(y));
-                let dx = lanes::<D::Lanes>(l.centre_cols, panel).sub(D::Lanes::splat(x));
-                let squares = dy.mul(dy).add(dx.mul(dx));
-                score = score.sub(D::Lanes::splat(l.lambda * l.key_norms[first + r]).mul(squares));
-            }
+        let mut scores = [shift; R];
+        for (r, score) in scores.iter_mut().enumerate() {
+            let product = D::Lanes::from_ints(sums[r][p]).mul(factor);
+            *score = product.mul(D::Lanes::splat(scales[r])).add(shift);
+        }
+        if let Some(l) = &a.locality {
+            subtract_distances(l, first, panel, &mut scores);
+        }
+        for (best, score) in best.iter_mut().zip(scores) {
             // Strictly larger: a later centre of the same score does not replace an earlier one.
             *best = D::Lanes::keep_larger(*best, score, panel as i32);
         }
+    }
+}
+
+/// Takes lambda |k_n| d² from the scores of a panel's centres.
+#[inline(always)]
+fn subtract_distances<L: Lanes>(l: &Locality<'_>, first: usize, panel: usize, scores: &mut [L]) {
+    let (rows, cols) = (
+        lanes::<L>(l.centre_rows, panel),
+        lanes::<L>(l.centre_cols, panel),
+    );
+    for (n, score) in scores.iter_mut().enumerate() {
+        let (y, x) = position(l, l.first + first + n);
+        let (dy, dx) = (rows.sub(L::splat(y)), cols.sub(L::splat(x)));
+        let squares = dy.mul(dy).add(dx.mul(dx));
+        *score = score.sub(L::splat(l.lambda * l.key_norms[first + n]).mul(squares));
     }
 }
 

@@ -79,12 +79,12 @@ pub(super) trait Dot: Copy {
                 // SAFETY: the same.
                 weights[P - 1] = Self::weights(unsafe { panels[P - 1].get_unchecked(k) });
             }
-            for r in 0..R {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: row r has `groups` groups from r * stride on, as asserted of the last one.
                 let x = unsafe { &*x.as_ptr().add(r * stride + k * GROUP).cast() };
                 let x = Self::row(x);
-                for p in 0..P {
-                    sums[r][p] = Self::dot(sums[r][p], x, weights[p]);
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = Self::dot(*sum, x, weights);
                 }
             }
             k += 1;

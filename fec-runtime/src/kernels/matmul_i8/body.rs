@@ -30,10 +30,15 @@ pub(in crate::kernels) fn matmul<D: Dot>(m: &MatmulI8<'_>, out: Out<'_>) {
     }
 }
 
+/// Rows of the largest tile.
+const MOST_ROWS: usize = 14;
+
 /// Some panels, and what their epilogue needs.
 struct Columns<'a, D: Dot, const P: usize> {
     weights: [&'a [Group]; P],
     start: [D::Sums; P],
+    /// The rows' scale, where they have one.
+    scales: [f32; MOST_ROWS],
     /// a and c.
     both: [(D::Lanes, D::Lanes); P],
     /// The first output.
@@ -72,6 +77,10 @@ fn columns<'a, D: Dot, const P: usize>(
     let (sums, _) = m.weights.sums.as_chunks();
     let (scales, _) = m.weights.scales.as_chunks();
     let mut columns = Columns {
+        scales: match m.scales {
+            RowScales::PerRow(_) => [0.0; MOST_ROWS],
+            RowScales::All(scale) => [scale; MOST_ROWS],
+        },
         weights: [&weights[panel * groups..][..groups]; P],
         start: [D::start(m.zero, &sums[panel]); P],
         both: [epilogue(m, panel, &scales[panel]); P],
@@ -149,12 +158,13 @@ fn tile<D: Dot, F: Finish<D>, const P: usize, const R: usize>(
 ) -> usize {
     let x = &m.x[n * m.x_stride..];
     let sums = D::products::<R, P>(x, m.x_stride, columns.weights, columns.start);
+    let scales = match m.scales {
+        RowScales::PerRow(scales) => &scales[n..],
+        RowScales::All(_) => &columns.scales,
+    };
     let tile = Tile {
         sums,
-        scales: match m.scales {
-            RowScales::PerRow(scales) => scales[n..].first_chunk().copied().unwrap_or([0.0; R]),
-            RowScales::All(scale) => [scale; R],
-        },
+        scales: &scales.as_chunks().0[0],
         both: &columns.both,
     };
     let end = (R - 1) * m.out_stride + (P - 1) * LANES + columns.count;

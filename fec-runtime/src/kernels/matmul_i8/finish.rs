@@ -13,7 +13,7 @@ use crate::kernels::lanes::Lanes;
 pub(super) struct Tile<'a, D: Dot, const R: usize, const P: usize> {
     pub(super) sums: [[<D::Lanes as Lanes>::Ints; P]; R],
     /// Scales of the rows.
-    pub(super) scales: [f32; R],
+    pub(super) scales: &'a [f32; R],
     /// a and c of the panels.
     pub(super) both: &'a [(D::Lanes, D::Lanes); P],
 }
@@ -39,7 +39,7 @@ pub(super) struct Place<'a, T> {
     pub(super) count: usize,
 }
 
-impl<T: Copy + Default> Place<'_, T> {
+impl<T> Place<'_, T> {
     /// The results of a whole panel in row r. `write` has checked that the last row's lie within `out`.
     #[inline(always)]
     fn whole(&mut self, r: usize, p: usize) -> &mut [T; LANES] {
@@ -90,12 +90,15 @@ pub(super) fn write<D: Dot, F: Finish<D>, const R: usize, const P: usize>(
 /// The last step of an epilogue.
 pub(super) trait Finish<D: Dot>: Copy {
     /// What the result consists of.
-    type Item: Copy + Default;
+    type Item;
     /// Whether c is added to the values.
     const OFFSET: bool = true;
 
     /// Sixteen values.
     fn lanes(self, values: D::Lanes, out: &mut [Self::Item; LANES]);
+
+    /// Fewer than sixteen.
+    fn part_lanes(self, values: D::Lanes, out: &mut [Self::Item]);
 
     /// Row r, if there is one, whose panels are whole; or those rows, if r is the first, that are written together.
     #[inline(always)]
@@ -122,10 +125,7 @@ pub(super) trait Finish<D: Dot>: Copy {
         r: usize,
     ) {
         let out = &mut place.out[r * place.stride..][..place.count];
-        let mut whole = [Self::Item::default(); LANES];
-        whole[..out.len()].copy_from_slice(out);
-        self.lanes(tile.value(r, 0, Self::OFFSET), &mut whole);
-        out.copy_from_slice(&whole[..out.len()]);
+        self.part_lanes(tile.value(r, 0, Self::OFFSET), out);
     }
 }
 
@@ -140,6 +140,11 @@ impl<D: Dot> Finish<D> for Store {
     fn lanes(self, values: D::Lanes, out: &mut [f32; LANES]) {
         values.store(out);
     }
+
+    #[inline(always)]
+    fn part_lanes(self, values: D::Lanes, out: &mut [f32]) {
+        values.store_part(out);
+    }
 }
 
 /// out = gelu(v)
@@ -152,6 +157,11 @@ impl<D: Dot> Finish<D> for Gelu {
     #[inline(always)]
     fn lanes(self, values: D::Lanes, out: &mut [f32; LANES]) {
         gelu_lanes(values).store(out);
+    }
+
+    #[inline(always)]
+    fn part_lanes(self, values: D::Lanes, out: &mut [f32]) {
+        gelu_lanes(values).store_part(out);
     }
 }
 
@@ -167,6 +177,11 @@ impl<D: Dot, const OFFSET: bool> Finish<D> for Add<OFFSET> {
     fn lanes(self, values: D::Lanes, out: &mut [f32; LANES]) {
         D::Lanes::load(out).add(values).store(out);
     }
+
+    #[inline(always)]
+    fn part_lanes(self, values: D::Lanes, out: &mut [f32]) {
+        D::Lanes::load_part(out).add(values).store_part(out);
+    }
 }
 
 /// The same on f16.
@@ -181,6 +196,13 @@ impl<D: Dot, const OFFSET: bool> Finish<D> for AddHalf<OFFSET> {
     fn lanes(self, values: D::Lanes, out: &mut [u16; LANES]) {
         D::Lanes::load_half(out).add(values).store_half(out);
     }
+
+    #[inline(always)]
+    fn part_lanes(self, values: D::Lanes, out: &mut [u16]) {
+        D::Lanes::load_half_part(out)
+            .add(values)
+            .store_half_part(out);
+    }
 }
 
 /// out = table[v]
@@ -193,6 +215,12 @@ impl<D: Dot> Finish<D> for Table<D::Table> {
     #[inline(always)]
     fn lanes(self, values: D::Lanes, out: &mut [u8; LANES]) {
         [*out, ..] = D::look_up([values; 4], &self.0);
+    }
+
+    #[inline(always)]
+    fn part_lanes(self, values: D::Lanes, out: &mut [u8]) {
+        let [bytes, ..] = D::look_up([values; 4], &self.0);
+        out.copy_from_slice(&bytes[..out.len()]);
     }
 
     /// Four times sixteen values at a time, what one register of bytes holds: four rows of one panel or two of two.
