@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 
 use crate::format::ALIGN;
+use crate::kernels::ValuesMut;
 
 /// A value at an address that is a multiple of 64, as [`crate::Model::from_bytes`] needs its bytes; see [`crate::include_model!`].
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +136,39 @@ pub(crate) fn halves_mut(bytes: &mut [u8]) -> &mut [u16] {
     debug_assert!(bytes.as_ptr().addr().is_multiple_of(2));
     // SAFETY: every bit pattern is a u16 and every u16 is two bytes; `align_to_mut` takes care of alignment and length.
     unsafe { bytes.align_to_mut().1 }
+}
+
+/// Floats as bytes, to write to.
+pub(crate) fn bytes_of(floats: &mut [f32]) -> &mut [u8] {
+    // SAFETY: every four bytes are an f32 and have no alignment; `align_to_mut` takes care of the length.
+    unsafe { floats.align_to_mut().1 }
+}
+
+/// Floats as signed bytes, to write to.
+pub(crate) fn signed_bytes_of(floats: &mut [f32]) -> &mut [i8] {
+    // SAFETY: as in `bytes_of`.
+    unsafe { floats.align_to_mut().1 }
+}
+
+/// Floats as 16-bit numbers, to write to.
+pub(crate) fn halves_of(floats: &mut [f32]) -> &mut [u16] {
+    // SAFETY: every two u16 are an f32 and are aligned where it is; `align_to_mut` takes care of the length.
+    unsafe { floats.align_to_mut().1 }
+}
+
+/// Floats as integers, to write to.
+pub(crate) fn ints_of(floats: &mut [f32]) -> &mut [i32] {
+    // SAFETY: every i32 is an f32, of the same alignment; `align_to_mut` takes care of the length.
+    unsafe { floats.align_to_mut().1 }
+}
+
+/// The first `len` values of a map that lies in a buffer of floats, as f16 where the network is one of integers.
+pub(crate) fn map_of(floats: &mut [f32], len: usize, integer: bool) -> ValuesMut<'_> {
+    if integer {
+        ValuesMut::F16(&mut halves_of(floats)[..len])
+    } else {
+        ValuesMut::F32(&mut floats[..len])
+    }
 }
 
 /// Cuts `buffer` into pieces of the given lengths; what is left over is dropped.

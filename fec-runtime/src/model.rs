@@ -73,7 +73,7 @@ impl<'a> Model<'a> {
     /// # Errors
     /// [`Error::Size`] names the nearest accepted size.
     pub fn plan(&self, size: ImageSize) -> Result<Plan, Error> {
-        Plan::new(self.config(), size)
+        Plan::new(self.config(), size, 1)
     }
 
     /// GELU between the MLP layers of a block of an integer network, or `None` where it is computed: in the block's finer form, and

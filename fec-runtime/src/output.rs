@@ -6,11 +6,12 @@ use crate::error::Error;
 use crate::format::Role;
 use crate::format::crc::Crc32;
 use crate::image::MapSize;
-use crate::kernels::Moments;
+use crate::kernels::{Moments, Values};
 use crate::memory;
 use crate::model::Model;
 use crate::ops::head;
 use crate::plan::Plan;
+use crate::session::map_at;
 
 /// The results of a run, read from the arena.
 #[derive(Clone, Copy, Debug)]
@@ -179,9 +180,8 @@ impl<'s> Output<'s> {
     }
 
     /// The last stage's map, [N, C], before the norm.
-    pub fn final_map(&self) -> &'s [f32] {
-        let work = memory::floats(&self.arena[self.plan.work()]);
-        &work[self.plan.map_range(STAGES - 1)]
+    pub fn final_map(&self) -> Values<'s> {
+        map_at(self.plan, self.arena, STAGES - 1)
     }
 
     /// Writes what each cluster of level 3 contributes to the logit of `class` (SPEC 6); the contributions add up to the logit.

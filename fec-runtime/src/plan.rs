@@ -12,16 +12,20 @@ use crate::format::{ALIGN, LANES, pool_key_dim};
 use crate::image::{ImageSize, MapSize};
 use crate::kernels::{reach, window};
 use crate::ops::pool::PoolShape;
-use crate::ops::{mixer, mlp, patch_embed, room};
+use crate::ops::{map_len, mixer, mlp, patch_embed, room};
+use crate::probe::Step;
 
 /// Half the address space of the smallest targets.
 const LARGEST_ARENA: u64 = i32::MAX as u64;
+/// Each thread has scratch of its own; more of them than this have nothing to do.
+const MOST_THREADS: usize = 256;
 
 /// A run on images of one size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
     pub(crate) config: Config,
     size: ImageSize,
+    threads: usize,
     /// Bytes from the (aligned) start of the arena.
     pools: [Range32; POOLS],
     mixers: [Range32; STAGES],
@@ -58,7 +62,7 @@ impl Cursor {
 }
 
 impl Plan {
-    pub(crate) fn new(config: &Config, size: ImageSize) -> Result<Self, Error> {
+    pub(crate) fn new(config: &Config, size: ImageSize, threads: usize) -> Result<Self, Error> {
         config.check()?;
         config.check_size(size)?;
         // A map lies in the arena as a whole. Once each fits, the sums of a few of them below fit 32-bit targets too.
@@ -72,6 +76,7 @@ impl Plan {
         let mut plan = Self {
             config: *config,
             size,
+            threads: threads.clamp(1, MOST_THREADS),
             pools: [Range32::default(); POOLS],
             mixers: [Range32::default(); STAGES],
             results: [Range32::default(); STAGES],
@@ -104,6 +109,20 @@ impl Plan {
         self.size
     }
 
+    /// The same with scratch for `threads` threads, 1 to 256, to be run within a rayon pool of the caller's (feature `threads`;
+    /// without it one thread does all parts). Results do not depend on it.
+    ///
+    /// # Errors
+    /// [`Error::ArenaTooLarge`].
+    pub fn with_threads(&self, threads: usize) -> Result<Self, Error> {
+        Self::new(&self.config, self.size, threads)
+    }
+
+    /// Parts that work is cut into.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// Bytes of arena that a session needs, wherever the arena begins: up to 63 bytes serve to align it.
     pub fn arena_len(&self) -> usize {
         self.work.end as usize + ALIGN - 1
@@ -134,8 +153,13 @@ impl Plan {
         self.work.range()
     }
 
-    /// Floats of a stage's map.
+    /// Length of a stage's map, in floats, with its padding.
     pub(crate) fn map_len(&self, stage: usize) -> usize {
+        map_len(self.map_values(stage), self.config.integer)
+    }
+
+    /// Values of a stage's map.
+    pub(crate) fn map_values(&self, stage: usize) -> usize {
         self.size.map(stage).elements() * self.config.stages[stage].dim
     }
 
@@ -145,9 +169,16 @@ impl Plan {
         let start = if stage.is_multiple_of(2) {
             0
         } else {
-            self.work().len() / size_of::<f32>() - room(len)
+            self.work().len() / size_of::<f32>() - len
         };
         start..start + len
+    }
+
+    /// Where it lies in the arena, in bytes.
+    pub(crate) fn map_bytes(&self, stage: usize) -> Range<usize> {
+        let start = self.work().start + self.map_range(stage).start * size_of::<f32>();
+        let size = if self.config.integer { 2 } else { 4 };
+        start..start + self.map_values(stage) * size
     }
 
     /// Sizes that the pool after `stage` depends on.
@@ -163,64 +194,75 @@ impl Plan {
             dim,
             next,
             key_dim: pool_key_dim(dim, next),
+            integer: self.config.integer,
+            threads: self.threads,
         }
     }
 
     /// Floats of the work area: the largest step decides.
     fn work_len(&self) -> usize {
-        let mut most = room(self.map_len(0)) + patch_embed::SCRATCH;
-        for (i, stage) in self.config.stages.iter().enumerate() {
-            let map = self.size.map(i);
-            let blocks =
-                mixer::scratch_len(stage, map).max(mlp::scratch_len(stage, mlp::tile(i, map)));
-            most = most.max(room(self.map_len(i)) + blocks);
+        let (threads, stages) = (self.threads, &self.config.stages);
+        let map = |i: usize| (self.size.map(i), self.map_len(i));
+        let (first, len) = map(0);
+        let mut most = len + patch_embed::scratch_len(first.elements(), stages[0].dim, threads);
+        for (i, stage) in stages.iter().enumerate() {
+            let (map, len) = map(i);
+            let mlp = mlp::scratch_len(stage, self.config.integer, i, map, threads);
+            most = most
+                .max(len + mixer::scratch_len(stage, self.config.integer, map, threads).max(mlp));
             if i < POOLS {
                 let shape = self.pool_shape(i);
-                most = most.max(room(self.map_len(i)) + shape.out_len() + shape.scratch_len());
+                most = most.max(len + shape.out_len() + shape.scratch_len());
             }
         }
-        most.max(room(self.map_len(STAGES - 1)) + room(self.config.stages[STAGES - 1].dim))
+        let (_, len) = map(STAGES - 1);
+        most.max(len + room(stages[STAGES - 1].dim))
     }
 
     /// Multiply-adds of a run, as executed: those of the products, not of norms, activations and sums. With a locality the centres
     /// outside its window are not counted.
     pub fn multiply_adds(&self) -> u64 {
+        let mut total = 0;
+        let mut step = Some(Step::PatchEmbed);
+        while let Some(next) = step {
+            total += self.step_multiply_adds(next);
+            step = next.next(&self.config);
+        }
+        total
+    }
+
+    /// Those of one step.
+    pub fn step_multiply_adds(&self, step: Step) -> u64 {
         // In 64 bits on every target: FEC-Base already has more than 2^32 at twice its size.
         let wide = |n: usize| n as u64;
-        let mut total = 0;
-        let map = wide(self.size.map(0).elements());
-        total += map * wide(crate::format::PATCH_INPUTS * self.config.stages[0].dim);
-        for (i, stage) in self.config.stages.iter().enumerate() {
-            let n = wide(self.size.map(i).elements());
-            let (c, key) = (wide(stage.dim), wide(stage.key_dim()));
-            let centres = wide(stage.centres() * stage.folds * stage.folds);
-            let keys = n * c * key;
-            let similarity = n * wide(stage.centres()) * key;
-            let weights = 2 * n * key;
-            let per_centre = 3 * centres * c * key;
-            let dispatch = n * wide(stage.heads) * c;
-            let mlp = 2 * n * c * wide(stage.hidden);
-            total +=
-                wide(stage.blocks) * (keys + similarity + weights + per_centre + dispatch + mlp);
-            if i < POOLS {
-                let shape = self.pool_shape(i);
-                let (m, d, next) = (n / 4, wide(shape.key_dim), wide(shape.next));
-                total += m * (2 * c * d + c * next + 9 * c * next);
-                total += self.pool_pairs(i) * c;
-                total += if self.config.locality[i] > 0.0 {
+        let stage = |i: usize| &self.config.stages[i.min(STAGES - 1)];
+        let elements = |i: usize| wide(self.size.map(i.min(STAGES - 1)).elements());
+        match step {
+            Step::PatchEmbed => elements(0) * wide(crate::format::PATCH_INPUTS * stage(0).dim),
+            Step::Mixer { stage: i, .. } => {
+                let (n, s) = (elements(i), stage(i));
+                let (c, key) = (wide(s.dim), wide(s.key_dim()));
+                let centres = wide(s.centres() * s.folds * s.folds);
+                let keys = n * c * key;
+                let similarity = n * wide(s.centres()) * key;
+                let weights = 2 * n * key;
+                keys + similarity + weights + 3 * centres * c * key + n * wide(s.heads) * c
+            }
+            Step::Mlp { stage: i, .. } => 2 * elements(i) * wide(stage(i).dim * stage(i).hidden),
+            Step::Feature { .. } => 0,
+            Step::Pool { stage: i } if i < POOLS => {
+                let (n, shape) = (elements(i), self.pool_shape(i));
+                let (c, d, next) = (wide(shape.dim), wide(shape.key_dim), wide(shape.next));
+                let norms = if self.config.locality[i] > 0.0 {
                     n * c * d
                 } else {
                     0
                 };
+                n / 4 * (2 * c * d + c * next + 9 * c * next) + self.pool_pairs(i) * c + norms
             }
+            Step::Pool { .. } => 0,
+            Step::Head => wide(stage(STAGES - 1).dim * self.config.classes),
         }
-        let last = self.config.stages[STAGES - 1].dim;
-        let head = if self.config.dense {
-            0
-        } else {
-            last * self.config.classes
-        };
-        total + wide(head)
     }
 
     /// Pairs of element and centre that a pool compares.
@@ -291,7 +333,8 @@ mod tests {
         for config in presets.chain(extremes) {
             for height in [32, 256, 2048, 4096] {
                 for width in [32, 256, 2048, 4096] {
-                    match Plan::new(&config, config.nearest_size(ImageSize { height, width })) {
+                    let size = config.nearest_size(ImageSize { height, width });
+                    match Plan::new(&config, size, 1) {
                         Ok(plan) => assert!(plan.multiply_adds() > 0),
                         Err(Error::ArenaTooLarge { needed }) => assert!(needed > LARGEST_ARENA),
                         Err(error) => assert!(matches!(error, Error::Limit { .. }), "{error}"),

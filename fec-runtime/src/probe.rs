@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::config::{Config, POOLS, STAGES};
 use crate::image::MapSize;
+use crate::kernels::Values;
 
 /// A step of a run. The steps' order is that of [`Step::next`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,13 +112,13 @@ pub trait Probe {
     fn begin(&mut self, _step: Step) {}
 
     /// A step has ended and left this map, `values` [N, C] ([1, classes] after the head).
-    fn end(&mut self, _step: Step, _values: &[f32], _size: MapSize, _channels: usize) {}
+    fn end(&mut self, _step: Step, _values: Values<'_>, _size: MapSize, _channels: usize) {}
 
     /// A pool has made its representatives R (Eq. 6), `values` [cells, C'], each at its centre's cell.
     fn representatives(
         &mut self,
         _stage: usize,
-        _values: &[f32],
+        _values: Values<'_>,
         _size: MapSize,
         _channels: usize,
     ) {
@@ -126,6 +127,15 @@ pub trait Probe {
     /// A clusterer has assigned the elements from `first` on (numbered row by row within its region) to centres. What stands in
     /// `assignments` afterwards is what counts: golden tests put theirs here. Numbers past the last centre count as the last.
     fn assign(&mut self, _clusterer: Clusterer, _first: usize, _assignments: &mut [u16]) {}
+
+    /// Whether [`Probe::assign`] is to be called at all; if so, clustering runs on one thread.
+    fn watches_assignments(&self) -> bool {
+        true
+    }
 }
 
-impl Probe for () {}
+impl Probe for () {
+    fn watches_assignments(&self) -> bool {
+        false
+    }
+}

@@ -6,7 +6,7 @@ use crate::config::{Place, STAGES};
 use crate::error::Error;
 use crate::format::{Role, SelfTest};
 use crate::image::{Image, MapSize};
-use crate::kernels::{Kernels, Moments};
+use crate::kernels::{Kernels, Moments, Values, ValuesMut};
 use crate::memory;
 use crate::model::Model;
 use crate::ops::mixer::Mixer;
@@ -64,6 +64,12 @@ impl<'m, 'a> Session<'m, 'a> {
             .get_mut(..needed)
             .ok_or(Error::ArenaTooSmall { needed, given })?;
         let arena = &mut memory::align(arena)[..plan.aligned_len()];
+        // An integer network gives the same bits on every machine.
+        let kernels = if plan.config.integer {
+            kernels.exact()
+        } else {
+            kernels
+        };
         Ok(Self {
             model,
             plan,
@@ -94,7 +100,7 @@ impl<'m, 'a> Session<'m, 'a> {
     pub fn run_with(
         &mut self,
         image: &Image<'_>,
-        probe: &mut impl Probe,
+        probe: &mut dyn Probe,
     ) -> Result<Output<'_>, Error> {
         self.start(image, probe)?;
         while self.step(probe) != Progress::Done {}
@@ -106,7 +112,7 @@ impl<'m, 'a> Session<'m, 'a> {
     ///
     /// # Errors
     /// Those of [`Session::run`].
-    pub fn start(&mut self, image: &Image<'_>, probe: &mut impl Probe) -> Result<(), Error> {
+    pub fn start(&mut self, image: &Image<'_>, probe: &mut dyn Probe) -> Result<(), Error> {
         let (planned, given) = (self.plan.size(), image.size());
         if planned != given {
             return Err(Error::ImageSize { planned, given });
@@ -122,19 +128,19 @@ impl<'m, 'a> Session<'m, 'a> {
         };
         let work = memory::floats_mut(&mut self.arena[self.plan.work()]);
         let (x, scratch) = split_map(&self.plan, work, 0);
-        self.moments = patch_embed::run(self.kernels, &layer, image, x, scratch);
-        probe.end(
-            Step::PatchEmbed,
-            x,
-            self.plan.map(0),
-            self.plan.config.stages[0].dim,
-        );
+        let cx = Context {
+            kernels: self.kernels,
+            probe,
+            threads: self.plan.threads(),
+        };
+        self.moments = patch_embed::run(&cx, &layer, image, x, scratch);
+        self.show(Step::PatchEmbed, 0, probe);
         self.next = Step::PatchEmbed.next(&self.plan.config);
         Ok(())
     }
 
     /// Does the next step of a run that was started.
-    pub fn step(&mut self, probe: &mut impl Probe) -> Progress {
+    pub fn step(&mut self, probe: &mut dyn Probe) -> Progress {
         let Some(step) = self.next else {
             return Progress::Done;
         };
@@ -176,7 +182,7 @@ impl<'m, 'a> Session<'m, 'a> {
         }
     }
 
-    fn mixer(&mut self, stage: usize, block: usize, probe: &mut impl Probe) {
+    fn mixer(&mut self, stage: usize, block: usize, probe: &mut dyn Probe) {
         let (model, plan) = (self.model, &self.plan);
         let place = Place::Block { stage, block };
         let (config, map) = (plan.config.stages[stage], plan.map(stage));
@@ -207,35 +213,41 @@ impl<'m, 'a> Session<'m, 'a> {
         let mut cx = Context {
             kernels: self.kernels,
             probe,
+            threads: plan.threads(),
         };
         self.moments = mixer::run(&mut cx, &layer, &self.moments, x, assignments, scratch);
-        probe.end(Step::Mixer { stage, block }, x, map, config.dim);
+        self.show(Step::Mixer { stage, block }, stage, probe);
     }
 
-    fn mlp(&mut self, stage: usize, block: usize, probe: &mut impl Probe) {
+    fn mlp(&mut self, stage: usize, block: usize, probe: &mut dyn Probe) {
         let (model, plan) = (self.model, &self.plan);
         let place = Place::Block { stage, block };
         let map = plan.map(stage);
         let layer = mlp::Mlp {
             fc1: model.norm_linear(place, [Role::Fc1Weights, Role::Fc1Bias, Role::Fc1Sums]),
             fc2: model.linear(place, Role::Fc2Weights, Role::Fc2Bias),
+            table: model.gelu_table(place),
             tile: mlp::tile(stage, map),
         };
-        let (x, scratch) = split_map(
-            plan,
-            memory::floats_mut(&mut self.arena[plan.work()]),
-            stage,
-        );
-        self.moments = mlp::run(self.kernels, &layer, &self.moments, x, scratch);
-        probe.end(
-            Step::Mlp { stage, block },
-            x,
-            map,
-            plan.config.stages[stage].dim,
-        );
+        let work = memory::floats_mut(&mut self.arena[plan.work()]);
+        let (x, scratch) = split_map(plan, work, stage);
+        let cx = Context {
+            kernels: self.kernels,
+            probe,
+            threads: plan.threads(),
+        };
+        let config = &plan.config.stages[stage];
+        self.moments = mlp::run(&cx, &layer, config, &self.moments, x, scratch);
+        self.show(Step::Mlp { stage, block }, stage, probe);
     }
 
-    fn feature(&mut self, stage: usize, probe: &mut impl Probe) {
+    /// Shows the probe a step's map.
+    fn show(&self, step: Step, stage: usize, probe: &mut dyn Probe) {
+        let (map, channels) = (self.plan.map(stage), self.plan.config.stages[stage].dim);
+        probe.end(step, map_at(&self.plan, self.arena, stage), map, channels);
+    }
+
+    fn feature(&mut self, stage: usize, probe: &mut dyn Probe) {
         let plan = &self.plan;
         let place = Place::Block { stage, block: 0 };
         let (gain, bias) = (
@@ -246,12 +258,12 @@ impl<'m, 'a> Session<'m, 'a> {
         let (head, work) = self.arena.split_at_mut(plan.work().start);
         let (x, _) = split_map(plan, memory::floats_mut(work), stage);
         let out = memory::floats_mut(&mut head[plan.result(stage)]);
-        out.copy_from_slice(x);
+        self.kernels.widen(x.as_values(), out);
         norm::apply(out, self.moments.norm(), gain, bias, channels);
-        probe.end(Step::Feature { stage }, out, map, channels);
+        probe.end(Step::Feature { stage }, Values::F32(out), map, channels);
     }
 
-    fn pool(&mut self, stage: usize, probe: &mut impl Probe) {
+    fn pool(&mut self, stage: usize, probe: &mut dyn Probe) {
         let (model, plan) = (self.model, &self.plan);
         let place = Place::Pool { stage };
         let shape = plan.pool_shape(stage);
@@ -282,7 +294,7 @@ impl<'m, 'a> Session<'m, 'a> {
         // The output lies at the other end: at the end of the work area after even stages, at its start after odd ones.
         let (out, scratch, start) = if stage.is_multiple_of(2) {
             let (scratch, out) = rest.split_at_mut(rest.len() - shape.out_len());
-            let start = out.len() - crate::ops::room(plan.map_len(stage + 1));
+            let start = out.len() - plan.map_len(stage + 1);
             (out, scratch, start)
         } else {
             let (out, scratch) = rest.split_at_mut(shape.out_len());
@@ -292,17 +304,14 @@ impl<'m, 'a> Session<'m, 'a> {
         let mut cx = Context {
             kernels: self.kernels,
             probe,
+            threads: plan.threads(),
         };
-        self.moments = pool::run(&mut cx, &layer, x, assignments, out, start, scratch);
-        let (x, _) = split_map(
-            plan,
-            memory::floats_mut(&mut self.arena[plan.work()]),
-            stage + 1,
-        );
-        probe.end(Step::Pool { stage }, x, plan.map(stage + 1), shape.next);
+        let x = x.as_values();
+        self.moments = pool::run(&mut cx, &layer, &shape, x, assignments, out, start, scratch);
+        self.show(Step::Pool { stage }, stage + 1, probe);
     }
 
-    fn head(&mut self, probe: &mut impl Probe) {
+    fn head(&mut self, probe: &mut dyn Probe) {
         let plan = &self.plan;
         let layer = self.model.norm_linear(
             Place::Network,
@@ -315,13 +324,13 @@ impl<'m, 'a> Session<'m, 'a> {
             self.kernels,
             &layer,
             self.moments.norm(),
-            x,
+            x.as_values(),
             scratch,
             logits,
         );
         probe.end(
             Step::Head,
-            logits,
+            Values::F32(logits),
             MapSize { rows: 1, cols: 1 },
             plan.config.classes,
         );
@@ -329,13 +338,24 @@ impl<'m, 'a> Session<'m, 'a> {
 }
 
 /// The map of a stage and the rest of the work area.
-fn split_map<'w>(plan: &Plan, work: &'w mut [f32], stage: usize) -> (&'w mut [f32], &'w mut [f32]) {
+fn split_map<'w>(plan: &Plan, work: &'w mut [f32], stage: usize) -> (ValuesMut<'w>, &'w mut [f32]) {
     let Range { start, end } = plan.map_range(stage);
-    if start == 0 {
-        let (map, rest) = work.split_at_mut(crate::ops::room(end));
-        (&mut map[..end], rest)
+    let (map, rest) = if start == 0 {
+        work.split_at_mut(end)
     } else {
         let (rest, map) = work.split_at_mut(start);
-        (&mut map[..end - start], rest)
+        (map, rest)
+    };
+    let map = memory::map_of(map, plan.map_values(stage), plan.config.integer);
+    (map, rest)
+}
+
+/// The map of a stage, to read.
+pub(crate) fn map_at<'w>(plan: &Plan, arena: &'w [u8], stage: usize) -> Values<'w> {
+    let bytes = &arena[plan.map_bytes(stage)];
+    if plan.config.integer {
+        Values::F16(memory::halves(bytes))
+    } else {
+        Values::F32(memory::floats(bytes))
     }
 }

@@ -1,6 +1,6 @@
 //! Cluster maps of a photo (SPEC 7): three levels by Eq. 8, groups of final clusters by k-means, and each cluster's part in a class.
 
-use fec_runtime::kernels::Kernels;
+use fec_runtime::kernels::{Kernels, Values};
 use fec_runtime::{ImageSize, MapSize, Model, Probe};
 
 use crate::classifier::Classifier;
@@ -153,10 +153,20 @@ struct LastPool {
 }
 
 impl Probe for LastPool {
-    fn representatives(&mut self, stage: usize, values: &[f32], _size: MapSize, channels: usize) {
+    fn representatives(
+        &mut self,
+        stage: usize,
+        values: Values<'_>,
+        _size: MapSize,
+        channels: usize,
+    ) {
         if stage == LEVELS - 1 {
-            self.values = values.to_vec();
+            self.values = values.iter().collect();
             self.channels = channels;
         }
+    }
+
+    fn watches_assignments(&self) -> bool {
+        false
     }
 }

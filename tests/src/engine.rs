@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fec_convert::pack::{PackOptions, pack};
 use fec_runtime::config::POOLS;
 use fec_runtime::format::{DType, Interpolation, Preprocessing};
-use fec_runtime::kernels::Kernels;
+use fec_runtime::kernels::{Kernels, Values};
 use fec_runtime::reference::Map;
 use fec_runtime::{
     AlignedBytes, Clusterer, Config, Image, ImageSize, MapSize, Model, Output, Probe, Session, Step,
@@ -185,7 +185,7 @@ struct Recorder<'a> {
 }
 
 impl Probe for Recorder<'_> {
-    fn end(&mut self, step: Step, values: &[f32], size: MapSize, channels: usize) {
+    fn end(&mut self, step: Step, values: Values<'_>, size: MapSize, channels: usize) {
         let last = |stage: usize, block: usize| block + 1 == self.config.stages[stage].blocks;
         let name = match step {
             Step::PatchEmbed => "embed".to_owned(),
@@ -199,7 +199,7 @@ impl Probe for Recorder<'_> {
             Map {
                 size,
                 channels,
-                values: values.to_vec(),
+                values: values.iter().collect(),
             },
         ));
     }

@@ -160,15 +160,19 @@ impl Kernels {
         unsafe { (self.dispatch)(dispatch, x) }
     }
 
-    /// Takes a tile of a map, some thousand values at most, into `moments`. The result depends on the tiles and their order, since
-    /// each is summed for itself.
-    pub fn moments(&self, tile: Values<'_>, moments: &mut Moments) {
-        if tile.is_empty() {
-            return;
-        }
-        // SAFETY: the table proves the features; any tile of some values will do.
+    /// Mean of a tile of a map, some thousand values at most, and the sum of the squared deviations from it, for
+    /// [`Moments::of_tile`].
+    pub(crate) fn spread(&self, tile: Values<'_>) -> [f32; 2] {
+        // SAFETY: the table proves the features; a tile of any length will do.
         let (mean, squares) = unsafe { (self.moments)(tile) };
-        moments.merge(&Moments::of_tile(tile.len(), mean, squares));
+        [mean, squares]
+    }
+
+    /// Takes a tile of a map into `moments`. The result depends on the tiles and their order, since each is summed for itself.
+    pub fn moments(&self, tile: Values<'_>, moments: &mut Moments) {
+        if !tile.is_empty() {
+            moments.merge(&Moments::of_tile(tile.len(), self.spread(tile)));
+        }
     }
 
     /// Adds `x` to `sums`, element by element.

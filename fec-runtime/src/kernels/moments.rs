@@ -30,7 +30,7 @@ impl Moments {
     }
 
     /// Those of `n` values with that mean and sum of squared deviations from it.
-    pub(super) fn of_tile(n: usize, mean: f32, squares: f32) -> Self {
+    pub(crate) fn of_tile(n: usize, [mean, squares]: [f32; 2]) -> Self {
         Self {
             count: n as f64,
             mean: f64::from(mean),

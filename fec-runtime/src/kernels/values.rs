@@ -62,7 +62,24 @@ pub enum ValuesMut<'a> {
     F16(&'a mut [u16]),
 }
 
-impl ValuesMut<'_> {
+impl<'a> ValuesMut<'a> {
+    /// The first `at` of them and the others.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn split_at(self, at: usize) -> (ValuesMut<'a>, ValuesMut<'a>) {
+        match self {
+            ValuesMut::F32(values) => {
+                let (first, rest) = values.split_at_mut(at);
+                (ValuesMut::F32(first), ValuesMut::F32(rest))
+            }
+            ValuesMut::F16(values) => {
+                let (first, rest) = values.split_at_mut(at);
+                (ValuesMut::F16(first), ValuesMut::F16(rest))
+            }
+        }
+    }
+
     /// Their number.
     pub fn len(&self) -> usize {
         self.as_values().len()

@@ -6,24 +6,22 @@
 use super::NormLinear;
 use crate::format::LANES;
 use crate::kernels::activation::exp;
-use crate::kernels::{Kernels, Matmul, Norm, Panels, lane_sum};
+use crate::kernels::{Kernels, Matmul, Norm, Panels, Values, lane_sum};
 
 /// Writes the logits of the map `x` ([N, C]); `mean` holds C floats of scratch.
 pub(crate) fn run(
     kernels: &Kernels,
     head: &NormLinear<'_>,
     norm: Norm,
-    x: &[f32],
+    x: Values<'_>,
     mean: &mut [f32],
     logits: &mut [f32],
 ) {
     let channels = head.weights.inputs;
     let mean = &mut mean[..channels];
     mean.fill(0.0);
-    for row in x.chunks_exact(channels) {
-        mean.iter_mut()
-            .zip(row)
-            .for_each(|(mean, value)| *mean += value);
+    for row in 0..x.len() / channels {
+        kernels.accumulate(x.slice(row * channels..(row + 1) * channels), mean);
     }
     let factor = channels as f32 / x.len() as f32;
     mean.iter_mut().for_each(|mean| *mean *= factor);
@@ -37,22 +35,23 @@ pub(crate) fn run(
 pub(crate) fn evidence(
     head: &NormLinear<'_>,
     norm: Norm,
-    x: &[f32],
+    x: Values<'_>,
     class: usize,
     out: &mut [f32],
 ) {
     let channels = head.weights.inputs;
     let positions = (x.len() / channels) as f32;
     let at = |k: usize| (class / LANES * channels + k) * LANES + class % LANES;
-    for (row, out) in x.chunks_exact(channels).zip(out) {
+    for (n, out) in out.iter_mut().enumerate().take(x.len() / channels) {
         // One column of the packed weights: strided, but this is for pictures.
         let mut sum = 0.0;
-        for (k, x) in row.iter().enumerate() {
-            sum += x * match head.weights.panels {
-                Panels::F32(values) => values[at(k)],
-                Panels::F16(values) => half::f16::from_bits(values[at(k)]).to_f32(),
-                Panels::I8(panels) => panels.row(channels, class / LANES, k)[class % LANES],
-            };
+        for k in 0..channels {
+            sum += x.get(n * channels + k)
+                * match head.weights.panels {
+                    Panels::F32(values) => values[at(k)],
+                    Panels::F16(values) => half::f16::from_bits(values[at(k)]).to_f32(),
+                    Panels::I8(panels) => panels.row(channels, class / LANES, k)[class % LANES],
+                };
         }
         if let Panels::I8(panels) = head.weights.panels {
             sum *= panels.scales[class];

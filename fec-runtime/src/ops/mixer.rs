@@ -4,16 +4,18 @@
 //! members' raw values are summed (C wide) and projected once per centre, and
 //! x_n += b + sum over heads of w_n * (P_h R_h)[a_n], P_h R_h being made once per centre.
 
-use super::{Context, NormLinear, Region, Regions, TILE, room};
+use super::linear::{self, norm_rows};
+use super::tiles::{self, for_each, of};
+use super::{Context, NormLinear, Region, Regions, TILE, room, room_bytes};
 use crate::config::{Similarity, Stage};
 use crate::format::LANES;
 use crate::image::MapSize;
 use crate::kernels::activation::sigmoid;
 use crate::kernels::{
-    Assign, CosineWeights, Dispatch, Epilogue, Kernels, Matmul, Moments, Norm, Scatter, Weights,
-    divisor, lane_sum, similarity,
+    Assign, CosineWeights, Dispatch, Epilogue, Kernels, Matmul, Moments, Norm, Scatter, Values,
+    ValuesMut, Weights, divisor, lane_sum, similarity,
 };
-use crate::memory::cut;
+use crate::memory::{cut, halves_of};
 use crate::probe::{Clusterer, Probe};
 
 /// Folded layers of a mixer.
@@ -34,9 +36,10 @@ pub(crate) struct Mixer<'a> {
 }
 
 /// Lengths of the scratch pieces, in floats, in the order of [`Scratch`].
-fn pieces(s: &Stage, map: MapSize) -> [usize; 9] {
+fn pieces(s: &Stage, integer: bool, map: MapSize, threads: usize) -> [usize; 9] {
     let (m, padded) = (s.centres(), s.centres().next_multiple_of(LANES));
     let elements = Regions::new(map, s.folds).size().elements();
+    let tile: usize = tile_pieces(s, integer).iter().sum();
     [
         room(m * s.dim),
         room(m * s.key_dim()),
@@ -44,15 +47,24 @@ fn pieces(s: &Stage, map: MapSize) -> [usize; 9] {
         room(s.heads * padded),
         room(s.heads * m * s.dim),
         room(s.heads * m),
-        room(TILE.min(elements) * s.key_dim()),
-        room(s.heads * elements),
-        room(m * (s.head_dim + LANES)),
+        room_bytes(2 * elements * s.heads),
+        room(elements * s.heads),
+        threads * tile.max(room(m * (s.head_dim + LANES))),
+    ]
+}
+
+/// Lengths of a tile's pieces: its keys, and what making them takes.
+fn tile_pieces(s: &Stage, integer: bool) -> [usize; 2] {
+    [
+        room(TILE * s.key_dim()),
+        linear::scratch_len(integer, TILE, s.dim, 0),
     ]
 }
 
 /// Floats of scratch.
-pub(crate) fn scratch_len(stage: &Stage, map: MapSize) -> usize {
-    pieces(stage, map).iter().sum()
+pub(crate) fn scratch_len(stage: &Stage, integer: bool, map: MapSize, threads: usize) -> usize {
+    let region: usize = pieces(stage, integer, map, threads).iter().sum();
+    region.max(tiles::moments_len(map.elements()))
 }
 
 struct Scratch<'a> {
@@ -68,57 +80,59 @@ struct Scratch<'a> {
     sums: &'a mut [f32],
     /// Numbers of members [E, M].
     counts: &'a mut [f32],
-    /// Keys of a tile of elements [TILE, E d].
-    keys: &'a mut [f32],
-    /// Weights of the region's elements [E, N].
+    /// Assignments of the region's elements [N, E].
+    assign: &'a mut [u16],
+    /// Weights of the region's elements [N, E].
     weights: &'a mut [f32],
-    /// Representatives of one head [M, d], rows up to 15 values wider.
-    reps: &'a mut [f32],
+    /// Per thread: a tile's pieces, or the representatives of one head [M, d], rows up to 15 values wider.
+    tile: &'a mut [f32],
 }
 
 /// Runs the mixer on `x`, whose statistics are `moments`; writes the assignments ([E, regions, N]) and gives the new statistics.
-pub(crate) fn run<P: Probe>(
-    cx: &mut Context<'_, P>,
+pub(crate) fn run(
+    cx: &mut Context<'_>,
     mixer: &Mixer<'_>,
     moments: &Moments,
-    x: &mut [f32],
+    mut x: ValuesMut<'_>,
     assignments: &mut [u8],
     scratch: &mut [f32],
 ) -> Moments {
     let stage = &mixer.config;
     let norm = moments.norm();
-    let lengths = pieces(stage, mixer.map);
-    let [
-        pooled,
-        centres,
-        panels,
-        shift,
-        sums,
-        counts,
-        keys,
-        weights,
-        reps,
-    ] = cut(scratch, lengths);
-    let mut scratch = Scratch {
-        pooled,
-        centres,
-        panels,
-        shift,
-        sums,
-        counts,
-        keys,
-        weights,
-        reps,
-    };
     for region in Regions::new(mixer.map, stage.folds).iter() {
-        centre_keys(cx.kernels, mixer, norm, region, x, &mut scratch);
-        cluster(cx, mixer, norm, region, x, assignments, &mut scratch);
-        representatives(cx.kernels, mixer, norm, &mut scratch);
-        dispatch(cx.kernels, mixer, region, x, assignments, &scratch);
+        let integer = matches!(x, ValuesMut::F16(_));
+        let lengths = pieces(stage, integer, mixer.map, cx.threads);
+        let [
+            pooled,
+            centres,
+            panels,
+            shift,
+            sums,
+            counts,
+            assign,
+            weights,
+            tile,
+        ] = cut(scratch, lengths);
+        let count = region.elements() * stage.heads;
+        let mut s = Scratch {
+            pooled,
+            centres,
+            panels,
+            shift,
+            sums: &mut sums[..stage.heads * stage.centres() * stage.dim],
+            counts: &mut counts[..stage.heads * stage.centres()],
+            assign: &mut halves_of(assign)[..count],
+            weights: &mut weights[..count],
+            tile,
+        };
+        centre_keys(cx.kernels, mixer, norm, region, x.as_values(), &mut s);
+        cluster(cx, mixer, norm, region, x.as_values(), &mut s);
+        aggregate(cx, mixer, region, x.as_values(), &mut s);
+        representatives(cx, mixer, norm, &mut s);
+        dispatch(cx, mixer, region, &mut x, &s);
+        keep_assignments(mixer, region, s.assign, assignments);
     }
-    let mut moments = Moments::new();
-    cx.kernels.moments(x, stage.dim, &mut moments);
-    moments
+    tiles::moments(cx.kernels, cx.threads, x.as_values(), stage.dim, scratch)
 }
 
 /// Eq. 4: adaptive average pooling of the raw map, its keys, for the cosine made unit keys, packed per head. The most similar centre
@@ -128,12 +142,19 @@ fn centre_keys(
     mixer: &Mixer<'_>,
     norm: Norm,
     region: Region,
-    x: &[f32],
+    x: Values<'_>,
     s: &mut Scratch<'_>,
 ) {
     let stage = &mixer.config;
     let (m, c, d, key) = (stage.centres(), stage.dim, stage.head_dim, stage.key_dim());
-    pool_region(x, c, region, stage.proposals, &mut s.pooled[..m * c]);
+    pool_region(
+        kernels,
+        x,
+        c,
+        region,
+        stage.proposals,
+        &mut s.pooled[..m * c],
+    );
     let product = Matmul::dense(
         &s.pooled[..m * c],
         m,
@@ -179,7 +200,14 @@ fn pack_centres(rows: &[f32], stride: usize, width: usize, factor: f32, panels: 
 }
 
 /// Means over the p x p windows of a region (SPEC 4.1: windows overlap where p does not divide the side).
-fn pool_region(x: &[f32], c: usize, region: Region, p: usize, pooled: &mut [f32]) {
+fn pool_region(
+    kernels: &Kernels,
+    x: Values<'_>,
+    c: usize,
+    region: Region,
+    p: usize,
+    pooled: &mut [f32],
+) {
     let size = region.size();
     let window = |i: usize, n: usize| i * n / p..((i + 1) * n).div_ceil(p);
     for (m, mean) in pooled.chunks_exact_mut(c).enumerate() {
@@ -187,11 +215,8 @@ fn pool_region(x: &[f32], c: usize, region: Region, p: usize, pooled: &mut [f32]
         let (rows, cols) = (window(m / p, size.rows), window(m % p, size.cols));
         let count = rows.len() * cols.len();
         for row in rows {
-            let start = region.element(row, cols.start) * c;
-            for values in x[start..start + cols.len() * c].chunks_exact(c) {
-                mean.iter_mut()
-                    .zip(values)
-                    .for_each(|(mean, value)| *mean += value);
+            for n in region.element(row, cols.start)..region.element(row, cols.end) {
+                kernels.accumulate(x.slice(n * c..(n + 1) * c), mean);
             }
         }
         let factor = 1.0 / count as f32;
@@ -199,65 +224,99 @@ fn pool_region(x: &[f32], c: usize, region: Region, p: usize, pooled: &mut [f32]
     }
 }
 
-/// Eq. 5 and the sums of Eq. 6, tile by tile: keys, argmax, weights, sums of members.
-fn cluster<P: Probe>(
-    cx: &mut Context<'_, P>,
+/// Eq. 5, tile by tile: keys, argmax, weights.
+fn cluster(
+    cx: &mut Context<'_>,
     mixer: &Mixer<'_>,
     norm: Norm,
     region: Region,
-    x: &[f32],
-    assignments: &mut [u8],
+    x: Values<'_>,
     s: &mut Scratch<'_>,
 ) {
-    let stage = &mixer.config;
-    let (m, c) = (stage.centres(), stage.dim);
-    let elements = region.elements();
-    s.sums.fill(0.0);
-    s.counts.fill(0.0);
-    for (local, run) in region.runs(TILE) {
-        let rows = run.len();
-        let x = &x[run.start * c..run.end * c];
-        let product = Matmul::dense(x, rows, mixer.keys.weights, mixer.keys.epilogue(norm));
-        cx.kernels.matmul(&product, s.keys);
-        for e in 0..stage.heads {
-            let mut tile = [0; TILE];
-            let assign = &mut tile[..rows];
-            assign_head(cx.kernels, mixer, e, s, assign);
-            let (stage, block) = (mixer.stage, mixer.block);
+    let (stage, kernels) = (&mixer.config, cx.kernels);
+    let (c, key, heads) = (stage.dim, stage.key_dim(), stage.heads);
+    let centres = Centres {
+        keys: &s.centres[..stage.centres() * key],
+        panels: s.panels,
+        shift: s.shift,
+    };
+    let each = region.tile() * heads;
+    let work = |tile, (assign, weights): Piece<'_>, scratch: &mut [f32], probe: &mut dyn Probe| {
+        let run = region.run(tile);
+        let x = x.slice(run.start * c..run.end * c);
+        let [keys, scratch] = cut(scratch, tile_pieces(stage, matches!(x, Values::F16(_))));
+        let keys = &mut keys[..run.len() * key];
+        norm_rows(kernels, &mixer.keys, norm, x, keys, scratch);
+        for e in 0..heads {
+            let mut row = [0; TILE];
+            let row = &mut row[..run.len()];
+            assign_head(kernels, mixer, e, keys, &centres, row);
             let clusterer = Clusterer::Mixer {
-                stage,
-                block,
+                stage: mixer.stage,
+                block: mixer.block,
                 head: e,
                 region: region.index,
             };
-            cx.probe.assign(clusterer, local, assign);
-            let stored =
-                &mut assignments[(e * region.count() + region.index) * elements + local..][..rows];
-            for (assign, stored) in assign.iter_mut().zip(stored) {
-                *assign = (*assign).min(m as u16 - 1);
-                *stored = *assign as u8;
-            }
-            let weights = head_weights(mixer, e, s.keys, s.centres, assign);
-            cx.kernels
-                .cosine_weights(&weights, &mut s.weights[e * elements + local..][..rows]);
-            let members = Scatter {
-                x,
-                channels: c,
-                assign,
-            };
-            let sums = &mut s.sums[e * m * c..][..m * c];
-            cx.kernels
-                .scatter(&members, sums, &mut s.counts[e * m..][..m]);
+            probe.assign(clusterer, tile * region.tile(), row);
+            row.iter_mut()
+                .for_each(|a| *a = (*a).min(stage.centres() as u16 - 1));
+            weigh(kernels, mixer, e, keys, &centres, row, weights.buffer);
+            let heads = assign.buffer.iter_mut().skip(e).step_by(heads);
+            heads.zip(row).for_each(|(kept, a)| *kept = *a);
         }
+    };
+    let buffers = (of(&mut *s.assign, each), of(&mut *s.weights, each));
+    cx.for_each(region.tiles(), buffers, s.tile, &work);
+}
+
+/// Assignments and weights of a tile.
+type Piece<'a> = (tiles::Of<&'a mut [u16]>, tiles::Of<&'a mut [f32]>);
+
+/// Centres as their assignment needs them.
+struct Centres<'a> {
+    /// Unit keys for the cosine.
+    keys: &'a [f32],
+    panels: &'a [f32],
+    shift: &'a [f32],
+}
+
+/// The winning centres of one head for a tile's keys.
+fn assign_head(
+    kernels: &Kernels,
+    mixer: &Mixer<'_>,
+    e: usize,
+    keys: &[f32],
+    centres: &Centres<'_>,
+    assign: &mut [u16],
+) {
+    let stage = &mixer.config;
+    let (d, key) = (stage.head_dim, stage.key_dim());
+    let padded = stage.centres().next_multiple_of(LANES);
+    let problem = Assign {
+        x: &keys[e * d..],
+        rows: assign.len(),
+        x_stride: key,
+        inputs: d,
+        centres: &centres.panels[e * padded * d..][..padded * d],
+        shift: &centres.shift[e * padded..][..padded],
+        locality: None,
+    };
+    kernels.assign(&problem, assign);
+    if mixer.ties || mixer.similarity != Similarity::Cosine {
+        assign_by_weight(
+            &head_weights(mixer, e, keys, centres, &[]),
+            mixer.ties,
+            assign,
+        );
     }
 }
 
-/// What the weights of one head come from, for a tile of keys.
+/// What the weights of one head come from.
 fn head_weights<'a>(
     mixer: &Mixer<'_>,
     e: usize,
     keys: &'a [f32],
-    centres: &'a [f32],
+    centres: &Centres<'a>,
     assign: &'a [u16],
 ) -> CosineWeights<'a> {
     let (d, key) = (mixer.config.head_dim, mixer.config.key_dim());
@@ -265,7 +324,7 @@ fn head_weights<'a>(
         keys: &keys[e * d..],
         stride: key,
         dim: d,
-        centres: &centres[e * d..mixer.config.centres() * key],
+        centres: &centres.keys[e * d..],
         centre_stride: key,
         assign,
         similarity: mixer.similarity,
@@ -274,32 +333,21 @@ fn head_weights<'a>(
     }
 }
 
-/// The winning centres of one head for the tile whose keys are in `s`.
-fn assign_head(
+/// The weights of one head for a tile, [N, E].
+fn weigh(
     kernels: &Kernels,
     mixer: &Mixer<'_>,
     e: usize,
-    s: &Scratch<'_>,
-    assign: &mut [u16],
+    keys: &[f32],
+    centres: &Centres<'_>,
+    assign: &[u16],
+    out: &mut [f32],
 ) {
-    let stage = &mixer.config;
-    let (d, key) = (stage.head_dim, stage.key_dim());
-    let padded = stage.centres().next_multiple_of(LANES);
-    let keys = &s.keys[e * d..assign.len() * key];
-    let problem = Assign {
-        x: keys,
-        rows: assign.len(),
-        x_stride: key,
-        inputs: d,
-        centres: &s.panels[e * padded * d..][..padded * d],
-        shift: &s.shift[e * padded..][..padded],
-        locality: None,
-    };
-    kernels.assign(&problem, assign);
-    if mixer.ties || mixer.similarity != Similarity::Cosine {
-        let weights = head_weights(mixer, e, s.keys, s.centres, &[]);
-        assign_by_weight(&weights, mixer.ties, assign);
-    }
+    let mut row = [0.0; TILE];
+    let row = &mut row[..assign.len()];
+    kernels.cosine_weights(&head_weights(mixer, e, keys, centres, assign), row);
+    let heads = out.iter_mut().skip(e).step_by(mixer.config.heads);
+    heads.zip(row).for_each(|(kept, weight)| *kept = *weight);
 }
 
 /// Whether two cosines that differ by more than 4e-6 can have the same weight in f32 (SPEC 4: alpha near 0, or a sigmoid near
@@ -347,15 +395,55 @@ fn assign_by_weight(w: &CosineWeights<'_>, all: bool, assign: &mut [u16]) {
     }
 }
 
+/// The sums of Eq. 6: members are added to their centres, the heads shared among the threads.
+fn aggregate(
+    cx: &Context<'_>,
+    mixer: &Mixer<'_>,
+    region: Region,
+    x: Values<'_>,
+    s: &mut Scratch<'_>,
+) {
+    let (stage, kernels) = (&mixer.config, cx.kernels);
+    let (m, c, heads) = (stage.centres(), stage.dim, stage.heads);
+    s.sums.fill(0.0);
+    s.counts.fill(0.0);
+    let each = heads.div_ceil(cx.threads);
+    let buffers = (of(&mut *s.sums, each * m * c), of(&mut *s.counts, each * m));
+    let assign = &*s.assign;
+    let groups = heads.div_ceil(each);
+    for_each(
+        cx.threads,
+        groups,
+        buffers,
+        &mut [],
+        &|group, (sums, counts), _| {
+            for tile in 0..region.tiles() {
+                let run = region.run(tile);
+                let members = Scatter {
+                    x: x.slice(run.start * c..run.end * c),
+                    channels: c,
+                    heads: counts.buffer.len() / m,
+                    centres: m,
+                    assign: &assign[tile * region.tile() * heads + group * each..],
+                    assign_stride: heads,
+                };
+                kernels.scatter(&members, sums.buffer, counts.buffer);
+            }
+        },
+    );
+}
+
 /// Eq. 6 and the projection: `sums` become P_h R_h.
-fn representatives(kernels: &Kernels, mixer: &Mixer<'_>, norm: Norm, s: &mut Scratch<'_>) {
-    let stage = &mixer.config;
+fn representatives(cx: &Context<'_>, mixer: &Mixer<'_>, norm: Norm, s: &mut Scratch<'_>) {
+    let (stage, kernels) = (&mixer.config, cx.kernels);
     let (m, c, d) = (stage.centres(), stage.dim, stage.head_dim);
-    for e in 0..stage.heads {
-        let sums = &mut s.sums[e * m * c..][..m * c];
+    let (pooled, counts) = (&s.pooled[..m * c], &*s.counts);
+    let buffer = of(&mut *s.sums, m * c);
+    for_each(cx.threads, stage.heads, buffer, s.tile, &|e, sums, reps| {
+        let sums = sums.buffer;
         for (i, sum) in sums.chunks_exact_mut(c).enumerate() {
-            let factor = 1.0 / (1.0 + s.counts[e * m + i]);
-            for (sum, pooled) in sum.iter_mut().zip(&s.pooled[i * c..]) {
+            let factor = 1.0 / (1.0 + counts[e * m + i]);
+            for (sum, pooled) in sum.iter_mut().zip(&pooled[i * c..]) {
                 *sum = (*sum + pooled) * factor;
             }
         }
@@ -367,40 +455,62 @@ fn representatives(kernels: &Kernels, mixer: &Mixer<'_>, norm: Norm, s: &mut Scr
             out_stride: width,
             ..Matmul::dense(sums, m, mixer.values.weights, mixer.values.epilogue(norm))
         };
-        kernels.matmul(&values, s.reps);
-        let reps = &s.reps[skip..m * width];
+        kernels.matmul(&values, reps);
+        let reps = &reps[skip..m * width];
         let proj = Matmul {
             x_stride: width,
             inputs: e * d..(e + 1) * d,
             ..Matmul::dense(reps, m, mixer.proj, Epilogue::Plain)
         };
         kernels.matmul(&proj, sums);
-    }
+    });
 }
 
 /// Eq. 7 with the residual.
 fn dispatch(
-    kernels: &Kernels,
+    cx: &Context<'_>,
     mixer: &Mixer<'_>,
     region: Region,
-    x: &mut [f32],
-    assignments: &[u8],
+    x: &mut ValuesMut<'_>,
     s: &Scratch<'_>,
 ) {
-    let stage = &mixer.config;
-    let (m, c, elements) = (stage.centres(), stage.dim, region.elements());
-    for (local, run) in region.runs(TILE) {
+    let (stage, kernels) = (&mixer.config, cx.kernels);
+    let (m, c, heads) = (stage.centres(), stage.dim, stage.heads);
+    let (table, assign, weights) = (&*s.sums, &*s.assign, &*s.weights);
+    let add = |tile: usize, x: ValuesMut<'_>| {
+        let start = tile * region.tile() * heads;
+        let end = start + x.len() / c * heads;
         let dispatch = Dispatch {
-            table: &s.sums[..stage.heads * m * c],
+            table,
             bias: mixer.proj_bias,
-            heads: stage.heads,
+            heads,
             centres: m,
             channels: c,
-            assign: &assignments[region.index * elements + local..],
-            assign_stride: region.count() * elements,
-            weights: &s.weights[local..],
-            weights_stride: elements,
+            assign: &assign[start..end],
+            weights: &weights[start..end],
         };
-        kernels.dispatch(&dispatch, &mut x[run.start * c..run.end * c]);
+        kernels.dispatch(&dispatch, x);
+    };
+    if region.is_whole() {
+        let all = x.len();
+        let buffer = of(x.slice_mut(0..all), region.tile() * c);
+        let work = |tile, x: tiles::Of<ValuesMut<'_>>, _: &mut [f32]| add(tile, x.buffer);
+        for_each(cx.threads, region.tiles(), buffer, &mut [], &work);
+    } else {
+        for tile in 0..region.tiles() {
+            let run = region.run(tile);
+            add(tile, x.slice_mut(run.start * c..run.end * c));
+        }
+    }
+}
+
+/// From [N, E] to the region's part of [E, regions, N].
+fn keep_assignments(mixer: &Mixer<'_>, region: Region, assign: &[u16], kept: &mut [u8]) {
+    let (heads, elements) = (mixer.config.heads, region.elements());
+    for (e, kept) in kept.chunks_exact_mut(region.count() * elements).enumerate() {
+        let kept = &mut kept[region.index * elements..][..elements];
+        for (kept, a) in kept.iter_mut().zip(assign.iter().skip(e).step_by(heads)) {
+            *kept = *a as u8;
+        }
     }
 }

@@ -3,14 +3,24 @@
 //! A position channel depends on row or column alone, so that its 16 weights act as 4 sums: K = 3 * 16 pixel values, then the
 //! positions of 4 rows, then of 4 columns. 8-bit values are normalised while they are gathered.
 
-use super::{Linear, TILE};
+use super::tiles::{self, for_each, of};
+use super::{Context, Linear, TILE, room};
 use crate::config::PATCH;
 use crate::format::PATCH_INPUTS;
 use crate::image::Image;
-use crate::kernels::{Epilogue, Kernels, Matmul, Moments};
+use crate::kernels::{Epilogue, Matmul, Moments, ValuesMut};
+use crate::memory::cut;
+
+/// Lengths of a tile's pieces: its patches, and its rows before they are rounded.
+fn pieces(channels: usize) -> [usize; 2] {
+    [room(TILE * PATCH_INPUTS), room(TILE * channels)]
+}
 
 /// Floats of scratch.
-pub(crate) const SCRATCH: usize = super::room(TILE * PATCH_INPUTS);
+pub(crate) fn scratch_len(elements: usize, channels: usize, threads: usize) -> usize {
+    let tile: usize = pieces(channels).iter().sum();
+    (threads * tile).max(tiles::moments_len(elements))
+}
 
 /// The layer and the factor and term that normalise 8-bit values.
 pub(crate) struct PatchEmbed<'a> {
@@ -21,40 +31,46 @@ pub(crate) struct PatchEmbed<'a> {
 
 /// Writes the embedded image to `x` ([N, C0]) and gives its statistics.
 pub(crate) fn run(
-    kernels: &Kernels,
+    cx: &Context<'_>,
     layer: &PatchEmbed<'_>,
     image: &Image<'_>,
-    x: &mut [f32],
+    mut x: ValuesMut<'_>,
     scratch: &mut [f32],
 ) -> Moments {
-    let mut moments = Moments::new();
-    let channels = layer.linear.weights.outputs;
+    let (channels, kernels) = (layer.linear.weights.outputs, cx.kernels);
     let cols = image.size().width / PATCH;
-    for (i, out) in x.chunks_mut(TILE * channels).enumerate() {
-        let rows = out.len() / channels;
-        let patches = &mut scratch[..rows * PATCH_INPUTS];
-        for (n, patch) in patches.chunks_exact_mut(PATCH_INPUTS).enumerate() {
-            let element = i * TILE + n;
-            gather(
-                layer,
-                image,
-                element / cols * PATCH,
-                element % cols * PATCH,
-                patch,
-            );
-        }
-        kernels.matmul(
-            &Matmul::dense(
-                patches,
-                rows,
-                layer.linear.weights,
-                Epilogue::Bias(layer.linear.bias),
-            ),
-            out,
-        );
-        kernels.moments(out, channels, &mut moments);
-    }
-    moments
+    let count = x.len().div_ceil(TILE * channels);
+    let pieces = pieces(channels);
+    let len = cx.threads * pieces.iter().sum::<usize>();
+    let all = x.len();
+    let buffer = of(x.slice_mut(0..all), TILE * channels);
+    for_each(
+        cx.threads,
+        count,
+        buffer,
+        &mut scratch[..len],
+        &|tile, out, scratch| {
+            let rows = out.buffer.len() / channels;
+            let [patches, wide] = cut(scratch, pieces);
+            let patches = &mut patches[..rows * PATCH_INPUTS];
+            for (n, patch) in patches.chunks_exact_mut(PATCH_INPUTS).enumerate() {
+                let element = tile * TILE + n;
+                let (top, left) = (element / cols * PATCH, element % cols * PATCH);
+                gather(layer, image, top, left, patch);
+            }
+            let epilogue = Epilogue::Bias(layer.linear.bias);
+            let product = Matmul::dense(patches, rows, layer.linear.weights, epilogue);
+            match out.buffer {
+                ValuesMut::F32(out) => kernels.matmul(&product, out),
+                ValuesMut::F16(out) => {
+                    let wide = &mut wide[..out.len()];
+                    kernels.matmul(&product, wide);
+                    kernels.narrow(wide, out);
+                }
+            }
+        },
+    );
+    tiles::moments(kernels, cx.threads, x.as_values(), channels, scratch)
 }
 
 fn gather(layer: &PatchEmbed<'_>, image: &Image<'_>, top: usize, left: usize, patch: &mut [f32]) {

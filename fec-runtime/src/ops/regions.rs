@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use super::TILE;
 use crate::image::MapSize;
 
 /// The regions of a map, numbered row by row.
@@ -77,22 +78,32 @@ impl Region {
         (top + row) * map.cols + left + col
     }
 
-    /// Its runs of neighbouring elements, at most `longest` long: where each begins within the region, and which elements of the
-    /// map it is.
-    pub(crate) fn runs(self, longest: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    /// Whether it is the whole map.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.regions.folds == 1
+    }
+
+    /// Elements of its tiles, the last one perhaps being shorter: each tile is one run of neighbouring elements of the map.
+    pub(crate) fn tile(&self) -> usize {
         let size = self.size();
-        // A region as wide as the map is one run; otherwise each of its rows is one.
-        let (rows, cols) = if self.regions.folds == 1 {
-            (1, size.elements())
-        } else {
-            (size.rows, size.cols)
-        };
-        (0..rows).flat_map(move |row| {
-            (0..cols).step_by(longest.max(1)).map(move |col| {
-                let start = self.element(row, col);
-                (row * cols + col, start..start + longest.min(cols - col))
-            })
-        })
+        if self.is_whole() {
+            return TILE.min(size.elements());
+        }
+        // Parts of its rows; all tiles have the same length.
+        let fits = |n: &usize| size.cols.is_multiple_of(*n);
+        (1..=TILE.min(size.cols)).rev().find(fits).unwrap_or(1)
+    }
+
+    /// Number of its tiles.
+    pub(crate) fn tiles(&self) -> usize {
+        self.elements().div_ceil(self.tile())
+    }
+
+    /// Elements of the map in its tile `i`, which begins at element `i * tile()` of the region.
+    pub(crate) fn run(&self, i: usize) -> Range<usize> {
+        let (local, cols) = (i * self.tile(), self.size().cols);
+        let start = self.element(local / cols, local % cols);
+        start..start + self.tile().min(self.elements() - local)
     }
 }
 
@@ -101,18 +112,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_visit_every_element_once_and_in_order_within_the_region() {
-        for (rows, cols, folds) in [(8, 12, 1), (8, 12, 2), (6, 6, 3)] {
-            let regions = Regions::new(MapSize { rows, cols }, folds);
-            let mut seen = [0u8; 96];
-            for region in regions.iter() {
+    fn tiles_visit_every_element_once_and_in_order_within_the_region() {
+        for (rows, cols, folds) in [(8, 12, 1), (8, 12, 2), (6, 6, 3), (10, 74, 2)] {
+            let map = MapSize { rows, cols };
+            let mut seen = [0u8; 740];
+            for region in Regions::new(map, folds).iter() {
                 let mut next = 0;
-                for (local, run) in region.runs(5) {
-                    assert_eq!(local, next);
+                for run in (0..region.tiles()).map(|i| region.run(i)) {
+                    let (row, col) = (next / region.size().cols, next % region.size().cols);
+                    assert_eq!(run.start, region.element(row, col));
                     next += run.len();
                     run.for_each(|n| seen[n] += 1);
                 }
-                assert_eq!(next, regions.size().elements());
+                assert_eq!(next, region.elements());
             }
             assert!(seen[..rows * cols].iter().all(|&n| n == 1));
         }

@@ -17,7 +17,7 @@ fn bits(session: &Session<'_, '_>) -> Bits {
     Bits {
         outputs: output.output_crc(),
         assignments: output.assignments_crc(),
-        map: output.final_map().iter().map(|v| v.to_bits()).collect(),
+        map: output.final_map().iter().map(f32::to_bits).collect(),
     }
 }
 
