@@ -14,6 +14,14 @@
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
+#[cfg(test)]
+mod check;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon_dotprod;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon_i8mm;
 mod portable;
 
 pub(super) use portable::Portable;
