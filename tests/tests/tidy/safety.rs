@@ -47,6 +47,17 @@ const UNSAFE_FILES: &[(&str, usize, &str)] = &[
     ),
     ("fec-runtime/src/kernels/dot/avx2.rs", 7, "intrinsics"),
     ("fec-runtime/src/kernels/dot/avx512.rs", 12, "intrinsics"),
+    ("fec-runtime/src/kernels/dot/neon.rs", 13, "intrinsics"),
+    (
+        "fec-runtime/src/kernels/dot/neon_dotprod.rs",
+        2,
+        "SDOT, and calls of it",
+    ),
+    (
+        "fec-runtime/src/kernels/dot/neon_i8mm.rs",
+        10,
+        "USMMLA and SUDOT, calls of them, intrinsics",
+    ),
     (
         "fec-runtime/src/kernels/mod.rs",
         26,

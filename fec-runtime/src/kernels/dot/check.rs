@@ -98,15 +98,11 @@ fn products<D: Dot, const R: usize, const P: usize>(name: &str, problem: &Proble
         core::array::from_fn(|p| &problem.panels[p][..groups]),
         start,
     );
-    for r in 0..R {
-        for p in 0..P {
+    for (r, found) in found.into_iter().enumerate() {
+        for (p, found) in found.into_iter().enumerate() {
             let expected = problem.expected(r, p, groups);
             let place = [R, P, groups, r, p];
-            assert_eq!(
-                ints::<D>(found[r][p]),
-                expected,
-                "{name}: products {place:?}"
-            );
+            assert_eq!(ints::<D>(found), expected, "{name}: products {place:?}");
             let one_by_one = (0..groups).fold(start[p], |sums, g| {
                 let weights = D::weights(&problem.panels[p][g]);
                 D::dot(sums, D::row(&problem.rows[r][g]), weights)

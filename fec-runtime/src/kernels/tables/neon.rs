@@ -2,9 +2,9 @@
 
 use crate::kernels::lanes::neon::Neon;
 use crate::kernels::{
-    Assign, CosineWeights, Dispatch, Isa, Kernels, Matmul, PanelsI8Mut, Quantise, Scatter, Values,
-    ValuesMut, assign, assign_i8, dispatch, dot, elements, matmul_f32, matmul_i8, moments,
-    quantise, scatter, weights,
+    Assign, AssignI8, CosineWeights, Dispatch, Isa, Kernels, Matmul, MatmulI8, Out, PanelsI8Mut,
+    Quantise, Scatter, Values, ValuesMut, assign, assign_i8, dispatch, dot, elements, matmul_f32,
+    matmul_i8, moments, quantise, scatter, weights,
 };
 
 /// Lanes of the kernels that never fuse.
@@ -32,9 +32,9 @@ pub(super) const fn table(isa: Isa, exact: &'static Kernels) -> Kernels {
         accumulate,
         widen,
         narrow,
-        matmul_i8: matmul_i8::body::matmul::<dot::Portable>,
+        matmul_i8,
         quantise,
-        assign_i8: assign_i8::body::assign::<dot::Portable>,
+        assign_i8,
         pack_centres,
     }
 }
@@ -46,12 +46,12 @@ pub(super) fn matmul<const FUSED: bool>(m: &Matmul<'_>, out: &mut [f32]) {
 
 #[target_feature(enable = "neon")]
 pub(super) fn assign<const FUSED: bool>(a: &Assign<'_>, out: &mut [u16]) {
-    assign::portable::assign(a, out);
+    assign::tiled::assign::<Neon<FUSED>>(a, out);
 }
 
 #[target_feature(enable = "neon")]
 fn cosine_weights(w: &CosineWeights<'_>, out: &mut [f32]) {
-    weights::portable(w, out);
+    weights::body::<L>(w, out);
 }
 
 #[target_feature(enable = "neon")]
@@ -82,6 +82,16 @@ fn widen(x: Values<'_>, out: &mut [f32]) {
 #[target_feature(enable = "neon")]
 fn narrow(x: &[f32], out: &mut [u16]) {
     elements::narrow::<L>(x, out);
+}
+
+#[target_feature(enable = "neon")]
+fn matmul_i8(m: &MatmulI8<'_>, out: Out<'_>) {
+    matmul_i8::body::matmul::<dot::neon::Neon>(m, out);
+}
+
+#[target_feature(enable = "neon")]
+fn assign_i8(a: &AssignI8<'_>, out: &mut [u16]) {
+    assign_i8::body::assign::<dot::neon::Neon>(a, out);
 }
 
 #[target_feature(enable = "neon")]
