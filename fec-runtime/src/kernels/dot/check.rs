@@ -94,7 +94,8 @@ fn ints<D: Dot>(ints: <D::Lanes as Lanes>::Ints) -> [i32; LANES] {
 fn products<D: Dot, const R: usize, const P: usize>(name: &str, problem: &Problem, groups: usize) {
     let start = core::array::from_fn(|p| D::start(problem.zero, &problem.weight_sums(p, groups)));
     let found = D::products::<R, P>(
-        core::array::from_fn(|r| &problem.rows[r][..groups]),
+        problem.rows.as_flattened().as_flattened(),
+        GROUPS * GROUP,
         core::array::from_fn(|p| &problem.panels[p][..groups]),
         start,
     );

@@ -94,12 +94,13 @@ impl Dot for Neon {
 
     #[inline(always)]
     fn products<const R: usize, const P: usize>(
-        rows: [&[[u8; GROUP]]; R],
+        x: &[u8],
+        stride: usize,
         panels: [&[Group]; P],
         start: [Sums; P],
     ) -> [[Sums; P]; R] {
         let sums: [[Sums; R]; P] = from_fn(|p| {
-            let rows = rows.map(|row| &row[..panels[p].len()]);
+            let rows = rows::<R>(x, stride, panels[p].len());
             let mut sums = [start[p]; R];
             let (fours, rest) = panels[p].as_chunks::<4>();
             let rows_fours = rows.map(|row| &row.as_chunks::<4>().0[..fours.len()]);
@@ -131,6 +132,12 @@ impl Dot for Neon {
     fn look_up(values: [Self::Lanes; 4], table: &Table) -> [[u8; LANES]; 4] {
         look_up(values, table)
     }
+}
+
+/// R rows of so many groups, `stride` bytes apart.
+#[inline(always)]
+pub(super) fn rows<const R: usize>(x: &[u8], stride: usize, groups: usize) -> [&[[u8; GROUP]]; R] {
+    from_fn(|r| &x[r * stride..].as_chunks::<GROUP>().0[..groups])
 }
 
 /// Adds the products of one group.

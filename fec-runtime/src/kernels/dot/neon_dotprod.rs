@@ -8,7 +8,7 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 use core::array::from_fn;
 
-use super::neon::{self, Sums, Table, less_128, load, scaled};
+use super::neon::{self, Sums, Table, less_128, load, rows, scaled};
 use super::{Dot, Group};
 use crate::format::{GROUP, LANES};
 use crate::kernels::lanes::neon::Neon as Floats;
@@ -55,12 +55,13 @@ impl Dot for NeonDotprod {
 
     #[inline(always)]
     fn products<const R: usize, const P: usize>(
-        rows: [&[[u8; GROUP]]; R],
+        x: &[u8],
+        stride: usize,
         panels: [&[Group]; P],
         start: [Sums; P],
     ) -> [[Sums; P]; R] {
         let sums: [[Sums; R]; P] = from_fn(|p| {
-            let rows = rows.map(|row| &row[..panels[p].len()]);
+            let rows = rows::<R>(x, stride, panels[p].len());
             let mut sums = [start[p]; R];
             let (fours, rest) = panels[p].as_chunks::<4>();
             let rows_fours = rows.map(|row| &row.as_chunks::<4>().0[..fours.len()]);

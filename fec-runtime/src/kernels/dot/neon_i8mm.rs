@@ -8,7 +8,7 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 use core::array::from_fn;
 
-use super::neon::{self, Four, Sums, Table, load, scaled};
+use super::neon::{self, Four, Sums, Table, load, rows, scaled};
 use super::{Dot, Group};
 use crate::format::{GROUP, LANES};
 use crate::kernels::lanes::neon::Neon as Floats;
@@ -55,11 +55,13 @@ impl Dot for NeonI8mm {
 
     #[inline(always)]
     fn products<const R: usize, const P: usize>(
-        rows: [&[[u8; GROUP]]; R],
+        x: &[u8],
+        stride: usize,
         panels: [&[Group]; P],
         start: [Sums; P],
     ) -> [[Sums; P]; R] {
         let sums: [[Sums; R]; P] = from_fn(|p| {
+            let rows = rows::<R>(x, stride, panels[p].len());
             if R.is_multiple_of(2) {
                 pairs_of_rows(rows, panels[p], start[p])
             } else {
@@ -88,7 +90,6 @@ fn pairs_of_rows<const R: usize>(
     panel: &[Group],
     start: Sums,
 ) -> [Sums; R] {
-    let rows = rows.map(|row| &row[..panel.len()]);
     let blocks = blocks(start);
     let mut sums: [Sums; R] = from_fn(|r| blocks[r % 2]);
     let (fours, rest) = panel.as_chunks::<4>();
@@ -117,7 +118,6 @@ fn row_by_row<const R: usize>(
     start: Sums,
 ) -> [Sums; R] {
     rows.map(|row| {
-        let row = &row[..panel.len()];
         let mut sums = start;
         let (fours, rest) = panel.as_chunks::<4>();
         let (row_fours, row_rest) = row.as_chunks::<4>();
