@@ -24,7 +24,7 @@ const UNSAFE_FILES: &[(&str, usize, &str)] = &[
     ),
     ("fec/src/mapped.rs", 1, "a model file as memory"),
     ("fec-runtime/src/kernels/lanes/avx2.rs", 30, "intrinsics"),
-    ("fec-runtime/src/kernels/lanes/avx512.rs", 31, "intrinsics"),
+    ("fec-runtime/src/kernels/lanes/avx512.rs", 32, "intrinsics"),
     (
         "fec-runtime/src/kernels/matmul_f32/sums.rs",
         9,

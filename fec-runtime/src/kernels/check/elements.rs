@@ -187,7 +187,29 @@ fn scatter(
     if prints[0] != prints[1] {
         return Err(failed(BITS, 0.0, 0.0));
     }
-    for m in 0..counts_len {
+    sums_of_members(b, (kind, stride), [rows, channels, centres, heads], failed)?;
+    let around = [
+        &b.out[..5],
+        &b.out[5 + sums_len..],
+        &b.more[..1],
+        &b.more[1 + counts_len..],
+    ];
+    if around.into_iter().all(untouched) {
+        Ok(())
+    } else {
+        Err(failed("values around the output are untouched", 0.0, 0.0))
+    }
+}
+
+/// Every sum and every count.
+fn sums_of_members(
+    b: &Buffers,
+    (kind, stride): (Kind, usize),
+    [rows, channels, centres, heads]: [usize; 4],
+    failed: impl Fn(&'static str, f32, f64) -> Failure,
+) -> Result<(), Failure> {
+    let (x, assign) = (&b.x[..rows * channels], &b.assign[..rows * stride]);
+    for m in 0..heads * centres {
         let (e, centre) = (m / centres, m % centres);
         let members = || (0..rows).filter(|&row| usize::from(assign[row * stride + e]) == centre);
         let count = 1.0 + members().count() as f64;
@@ -208,17 +230,7 @@ fn scatter(
             }
         }
     }
-    let around = [
-        &b.out[..5],
-        &b.out[5 + sums_len..],
-        &b.more[..1],
-        &b.more[1 + counts_len..],
-    ];
-    if around.into_iter().all(untouched) {
-        Ok(())
-    } else {
-        Err(failed("values around the output are untouched", 0.0, 0.0))
-    }
+    Ok(())
 }
 
 fn dispatch(
@@ -228,7 +240,6 @@ fn dispatch(
     (kind, half): (Kind, bool),
     [rows, channels, centres, heads]: [usize; 4],
 ) -> Result<(), Failure> {
-    const LEAD: usize = 7;
     let (table, size) = (heads * centres * channels, rows * channels);
     n.fill(&mut b.matrix[..table], kind, 20);
     n.fill(&mut b.vectors[0], kind, 20);
@@ -277,6 +288,30 @@ fn dispatch(
     if prints[0] != prints[1] {
         return Err(failed(BITS, 0.0, 0.0));
     }
+    representatives_added(b, (kind, half), [rows, channels, centres, heads], failed)?;
+    let halves_fit = !half
+        || b.halves[..LEAD]
+            .iter()
+            .chain(&b.halves[LEAD + size..])
+            .all(|&v| v == HALF_CANARY);
+    if halves_fit && untouched(&b.out[..LEAD]) && untouched(&b.out[LEAD + size..]) {
+        Ok(())
+    } else {
+        Err(failed("values around the output are untouched", 0.0, 0.0))
+    }
+}
+
+/// Values before the output of dispatch.
+const LEAD: usize = 7;
+
+/// Every value.
+fn representatives_added(
+    b: &Buffers,
+    (kind, half): (Kind, bool),
+    [rows, channels, centres, heads]: [usize; 4],
+    failed: impl Fn(&'static str, f32, f64) -> Failure,
+) -> Result<(), Failure> {
+    let size = rows * channels;
     for (i, &found) in b.out[LEAD..][..size].iter().enumerate() {
         let (row, c) = (i / channels, i % channels);
         let mut expected = f64::from(b.x[i]) + f64::from(b.vectors[0][c]);
@@ -296,14 +331,5 @@ fn dispatch(
             return Err(failed(promise, found, expected));
         }
     }
-    let halves_fit = !half
-        || b.halves[..LEAD]
-            .iter()
-            .chain(&b.halves[LEAD + size..])
-            .all(|&v| v == HALF_CANARY);
-    if halves_fit && untouched(&b.out[..LEAD]) && untouched(&b.out[LEAD + size..]) {
-        Ok(())
-    } else {
-        Err(failed("values around the output are untouched", 0.0, 0.0))
-    }
+    Ok(())
 }

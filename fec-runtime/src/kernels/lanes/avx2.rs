@@ -318,13 +318,14 @@ impl<const FUSED: bool> Lanes for Avx2<FUSED> {
     #[inline(always)]
     fn keep_larger(best: (Self, Self::Ints), score: Self, number: i32) -> (Self, Self::Ints) {
         let (mut value, mut ints) = best;
-        for i in 0..2 {
+        let halves = value.0.iter_mut().zip(&mut ints).zip(score.0);
+        for ((value, int), score) in halves {
             // SAFETY: see the top.
             unsafe {
-                let better = _mm256_cmp_ps::<_CMP_GT_OQ>(score.0[i], value.0[i]);
-                value.0[i] = _mm256_blendv_ps(value.0[i], score.0[i], better);
+                let better = _mm256_cmp_ps::<_CMP_GT_OQ>(score, *value);
+                *value = _mm256_blendv_ps(*value, score, better);
                 let number = _mm256_set1_epi32(number);
-                ints[i] = _mm256_blendv_epi8(ints[i], number, _mm256_castps_si256(better));
+                *int = _mm256_blendv_epi8(*int, number, _mm256_castps_si256(better));
             }
         }
         (value, ints)

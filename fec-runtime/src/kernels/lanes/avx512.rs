@@ -35,6 +35,7 @@ impl<const FUSED: bool> Lanes for Avx512<FUSED> {
 
     const TILE_ROWS: usize = 14;
     const TILE_PANELS: usize = 2;
+    const LOOKS_UP: bool = FUSED;
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -181,6 +182,15 @@ impl<const FUSED: bool> Lanes for Avx512<FUSED> {
             self.mul(power_of_two(half))
                 .mul(power_of_two(_mm512_sub_epi32(n, half)))
         }
+    }
+
+    #[inline(always)]
+    fn look_up(self, table: &[f32; LANES]) -> Self {
+        // SAFETY: see the top.
+        Self(unsafe {
+            let entry = _mm512_castps_si512(self.0);
+            _mm512_permutexvar_ps(entry, _mm512_loadu_ps(table.as_ptr()))
+        })
     }
 
     #[inline(always)]

@@ -88,7 +88,7 @@ fn ints<L: Lanes>(ints: L::Ints) -> [u32; LANES] {
 }
 
 /// Operations on floats that may be anything.
-fn on_floats<L: Lanes>(numbers: &mut Numbers) -> [Outcome; 15] {
+fn on_floats<L: Lanes>(numbers: &mut Numbers) -> [Outcome; 16] {
     let (a, b, c) = (numbers.floats(), numbers.floats(), numbers.floats());
     let (x, y) = (L::load(&a), L::load(&b));
     let mut halves = [0; LANES];
@@ -101,6 +101,7 @@ fn on_floats<L: Lanes>(numbers: &mut Numbers) -> [Outcome; 15] {
         ("load and store", floats(x)),
         ("store_half", halves.map(u32::from)),
         ("add", floats(x.add(y))),
+        ("look_up", floats(x.look_up(&b))),
         ("sub", floats(x.sub(y))),
         ("mul", floats(x.mul(y))),
         ("div", floats(x.div(y))),

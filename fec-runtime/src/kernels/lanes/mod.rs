@@ -26,6 +26,8 @@ pub(super) trait Lanes: Copy {
     const TILE_ROWS: usize;
     /// See [`Lanes::TILE_ROWS`].
     const TILE_PANELS: usize;
+    /// Whether [`Lanes::look_up`] costs no more than a multiplication or two, in lanes that fuse.
+    const LOOKS_UP: bool = false;
 
     /// The same value in every lane.
     fn splat(value: f32) -> Self;
@@ -96,6 +98,14 @@ pub(super) trait Lanes: Copy {
         let halves = numbers.map(|n| power(n >> 1));
         let rest = numbers.map(|n| power(n.wrapping_sub(n >> 1)));
         self.mul(Self::load(&halves)).mul(Self::load(&rest))
+    }
+
+    /// Entry b of the table, b being the lowest four bits of the lane.
+    #[inline(always)]
+    fn look_up(self, table: &[f32; LANES]) -> Self {
+        let mut lanes = [0.0; LANES];
+        self.store(&mut lanes);
+        Self::load(&lanes.map(|lane| table[lane.to_bits() as usize % LANES]))
     }
 
     /// The largest lane; none may be NaN.

@@ -149,10 +149,11 @@ impl Lanes for Portable {
     #[inline(always)]
     fn keep_larger(best: (Self, Self::Ints), score: Self, number: i32) -> (Self, Self::Ints) {
         let (mut value, mut ints) = best;
-        for i in 0..LANES {
-            let better = score.0[i] > value.0[i];
-            value.0[i] = if better { score.0[i] } else { value.0[i] };
-            ints[i] = if better { number } else { ints[i] };
+        let lanes = value.0.iter_mut().zip(&mut ints).zip(score.0);
+        for ((value, int), score) in lanes {
+            let better = score > *value;
+            *value = if better { score } else { *value };
+            *int = if better { number } else { *int };
         }
         (value, ints)
     }

@@ -5,9 +5,9 @@
 #![expect(unsafe_code, reason = "sums are written without checks")]
 
 use super::sums::{Stored, sums, vectors};
-use super::{Epilogue, Matmul, Panels};
+use super::{Epilogue, Matmul, Norm, Panels};
 use crate::format::LANES;
-use crate::kernels::activation::gelu_lanes;
+use crate::kernels::activation::{gelu_pieces, gelu_side_by_side};
 use crate::kernels::lanes::Lanes;
 
 #[inline(always)]
@@ -120,7 +120,7 @@ struct Tile<'a> {
 impl Tile<'_> {
     #[inline(always)]
     fn finish<L: Lanes, const R: usize, const P: usize>(
-        self,
+        mut self,
         epilogue: &Epilogue<'_>,
         panel: usize,
         sums: [[L; P]; R],
@@ -157,28 +157,75 @@ impl Tile<'_> {
                 sums: s,
                 norm,
             } => {
-                let (bias, s) = (vectors::<L, P>(bias, panel), vectors::<L, P>(s, panel));
-                let shift = s.map(|s| s.mul(L::splat(-norm.mean)));
-                let rstd = L::splat(norm.rstd);
-                self.write::<L, R, P, false>(
-                    sums,
-                    #[inline(always)]
-                    |sum, p, _| sum.add(shift[p]).mul_add(rstd, bias[p]),
-                );
+                self.norm::<L, R, P, false>(sums, norm, vectors(s, panel), vectors(bias, panel));
             }
             Epilogue::NormGelu {
                 bias,
                 sums: s,
                 norm,
             } => {
-                let (bias, s) = (vectors::<L, P>(bias, panel), vectors::<L, P>(s, panel));
-                let shift = s.map(|s| s.mul(L::splat(-norm.mean)));
-                let rstd = L::splat(norm.rstd);
-                self.write::<L, R, P, false>(
-                    sums,
-                    #[inline(always)]
-                    |sum, p, _| gelu_lanes(sum.add(shift[p]).mul_add(rstd, bias[p])),
-                );
+                self.norm::<L, R, P, true>(sums, norm, vectors(s, panel), vectors(bias, panel));
+                if !L::LOOKS_UP {
+                    self.gelu::<L, R>();
+                }
+            }
+        }
+    }
+
+    /// The norm's epilogue; with GELU where that needs no company.
+    #[inline(always)]
+    fn norm<L: Lanes, const R: usize, const P: usize, const GELU: bool>(
+        &mut self,
+        sums: [[L; P]; R],
+        norm: Norm,
+        weights: [L; P],
+        bias: [L; P],
+    ) {
+        let shift = weights.map(
+            #[inline(always)]
+            |weights| weights.mul(L::splat(-norm.mean)),
+        );
+        let rstd = L::splat(norm.rstd);
+        self.write::<L, R, P, false>(
+            sums,
+            #[inline(always)]
+            |sum, p, _| {
+                let normed = sum.add(shift[p]).mul_add(rstd, bias[p]);
+                if GELU && L::LOOKS_UP {
+                    gelu_pieces(normed)
+                } else {
+                    normed
+                }
+            },
+        );
+    }
+
+    /// GELU of what was written, rows side by side.
+    #[inline(always)]
+    fn gelu<L: Lanes, const R: usize>(&mut self) {
+        let mut row = 0;
+        while R - row >= 3 {
+            self.gelu_rows::<L, 3>(row);
+            row += 3;
+        }
+        while row < R {
+            self.gelu_rows::<L, 1>(row);
+            row += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn gelu_rows<L: Lanes, const N: usize>(&mut self, row: usize) {
+        for column in (0..self.outputs).step_by(LANES) {
+            let count = LANES.min(self.outputs - column);
+            let at = |n: usize| (row + n) * self.stride + column;
+            let mut lanes = [L::splat(0.0); N];
+            for (n, lanes) in lanes.iter_mut().enumerate() {
+                *lanes = load(&self.out[at(n)..][..count]);
+            }
+            let lanes = gelu_side_by_side(lanes);
+            for (n, lanes) in lanes.into_iter().enumerate() {
+                store(lanes, &mut self.out[at(n)..][..count]);
             }
         }
     }
@@ -186,7 +233,7 @@ impl Tile<'_> {
     /// Writes f(sum, panel of the tile, what was there): the last is read if `READ`.
     #[inline(always)]
     fn write<L: Lanes, const R: usize, const P: usize, const READ: bool>(
-        self,
+        &mut self,
         sums: [[L; P]; R],
         f: impl Fn(L, usize, L) -> L,
     ) {
@@ -221,5 +268,23 @@ impl Tile<'_> {
                 }
             }
         }
+    }
+}
+
+/// At most sixteen values; zeros in the other lanes.
+#[inline(always)]
+fn load<L: Lanes>(values: &[f32]) -> L {
+    match values.try_into() {
+        Ok(values) => L::load(values),
+        Err(_) => L::load_part(values),
+    }
+}
+
+/// The first lanes, at most sixteen.
+#[inline(always)]
+fn store<L: Lanes>(lanes: L, out: &mut [f32]) {
+    match out.try_into() {
+        Ok(out) => lanes.store(out),
+        Err(_) => lanes.store_part(out),
     }
 }

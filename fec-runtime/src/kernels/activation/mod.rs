@@ -1,5 +1,9 @@
 //! GELU, exp and sigmoid from additions and multiplications alone, so that they give the same bits on every machine.
 
+mod pieces;
+
+pub(super) use pieces::gelu_pieces;
+
 use super::lanes::Lanes;
 
 /// exp(x) for f32, relative error below 2e-7 (tested against f64) where it is a normal number; 0 below -104, infinity above 88.8.
@@ -98,16 +102,28 @@ pub fn gelu<const L: usize>(x: [f32; L]) -> [f32; L] {
 /// The same in lanes: the same bits where they do not fuse.
 #[inline(always)]
 pub(super) fn gelu_lanes<L: Lanes>(x: L) -> L {
-    let t = x
-        .abs()
-        .min(L::splat(END))
-        .mul_add(L::splat(2.0 / END), L::splat(-1.0));
+    let [gelu] = gelu_side_by_side([x]);
+    gelu
+}
+
+/// The same of `N` vectors: each step of the polynomial waits for the one before, so that one vector alone leaves a machine idle.
+#[inline(always)]
+pub(super) fn gelu_side_by_side<L: Lanes, const N: usize>(x: [L; N]) -> [L; N] {
     let (last, rest) = (H[H.len() - 1], &H[..H.len() - 1]);
-    let mut h = L::splat(last);
-    for &c in rest.iter().rev() {
-        h = h.mul_add(t, L::splat(c));
+    let (mut t, mut h) = (x, [L::splat(last); N]);
+    for t in &mut t {
+        let u = t.abs().min(L::splat(END));
+        *t = u.mul_add(L::splat(2.0 / END), L::splat(-1.0));
     }
-    x.max(L::splat(0.0)).sub(h)
+    for &c in rest.iter().rev() {
+        for (h, t) in h.iter_mut().zip(&t) {
+            *h = h.mul_add(*t, L::splat(c));
+        }
+    }
+    for (h, x) in h.iter_mut().zip(x) {
+        *h = x.max(L::splat(0.0)).sub(*h);
+    }
+    h
 }
 
 /// Where `h` begins to keep its last value.
@@ -133,11 +149,17 @@ const H: [f32; 15] = [
 ];
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
+    /// x * Phi(x) in f64.
+    pub(super) fn exact_gelu(x: f32) -> f64 {
+        let x = f64::from(x);
+        0.5 * x * libm::erfc(-x / core::f64::consts::SQRT_2)
+    }
+
     /// Every 97th float: quick, and no period of the exponent or of a table.
-    fn floats() -> impl Iterator<Item = f32> {
+    pub(super) fn floats() -> impl Iterator<Item = f32> {
         (0..=u32::MAX)
             .step_by(97)
             .map(f32::from_bits)
@@ -157,8 +179,7 @@ mod tests {
     #[test]
     fn gelu_is_within_its_bound() {
         for x in floats().filter(|x| x.abs() < 12.0) {
-            let exact = f64::from(x);
-            let want = 0.5 * exact * libm::erfc(-exact / core::f64::consts::SQRT_2);
+            let want = exact_gelu(x);
             let [got] = gelu([x]);
             let error = (f64::from(got) - want).abs();
             assert!(error < 1e-6, "gelu({x}) = {got}, want {want}");
