@@ -18,19 +18,28 @@ const BLOCK: usize = 12;
 
 #[inline(always)]
 pub(in crate::kernels) fn assign<D: Dot>(a: &AssignI8<'_>, out: &mut [u16]) {
+    match a.locality {
+        Some(_) => blocks::<D, true>(a, out),
+        None => blocks::<D, false>(a, out),
+    }
+}
+
+/// All rows; `LOCAL` where there is a locality, whose code would else keep sums out of registers.
+#[inline(always)]
+fn blocks<D: Dot, const LOCAL: bool>(a: &AssignI8<'_>, out: &mut [u16]) {
     for start in (0..a.rows).step_by(BLOCK) {
         let block = start..a.rows.min(start + BLOCK);
         let mut first = start;
         while first < block.end {
             let left = block.end - first;
             first += if D::ROWS >= 6 && left >= 6 {
-                tile::<D, 6>(a, &block, first, out)
+                tile::<D, LOCAL, 6>(a, &block, first, out)
             } else if left >= 4 {
-                tile::<D, 4>(a, &block, first, out)
+                tile::<D, LOCAL, 4>(a, &block, first, out)
             } else if left >= 2 {
-                tile::<D, 2>(a, &block, first, out)
+                tile::<D, LOCAL, 2>(a, &block, first, out)
             } else {
-                tile::<D, 1>(a, &block, first, out)
+                tile::<D, LOCAL, 1>(a, &block, first, out)
             };
         }
     }
@@ -41,7 +50,7 @@ type Best<L> = (L, <L as Lanes>::Ints);
 
 /// R rows of a block from `first` on; gives R.
 #[inline(always)]
-fn tile<D: Dot, const R: usize>(
+fn tile<D: Dot, const LOCAL: bool, const R: usize>(
     a: &AssignI8<'_>,
     block: &Range<usize>,
     first: usize,
@@ -53,11 +62,11 @@ fn tile<D: Dot, const R: usize>(
     for run in Window::new(panels, a.locality.as_ref(), block.start, block.len()) {
         let mut panel = run.start;
         while D::PANELS == 2 && panel + 2 <= run.end {
-            visit::<D, R, 2>(a, first, panel, &mut best);
+            visit::<D, LOCAL, R, 2>(a, first, panel, &mut best);
             panel += 2;
         }
         while panel < run.end {
-            visit::<D, R, 1>(a, first, panel, &mut best);
+            visit::<D, LOCAL, R, 1>(a, first, panel, &mut best);
             panel += 1;
         }
     }
@@ -69,7 +78,7 @@ fn tile<D: Dot, const R: usize>(
 
 /// The scores of P panels.
 #[inline(always)]
-fn visit<D: Dot, const R: usize, const P: usize>(
+fn visit<D: Dot, const LOCAL: bool, const R: usize, const P: usize>(
     a: &AssignI8<'_>,
     first: usize,
     panel: usize,
@@ -87,20 +96,22 @@ fn visit<D: Dot, const R: usize, const P: usize>(
     let x = &a.x[first * a.x_stride..];
     let sums = D::products::<R, P>(x, a.x_stride, weights, start);
     let scales: &[f32; R] = &a.scales[first..].as_chunks().0[0];
-    for (p, panel) in (panel..panel + P).enumerate() {
-        let factor = lanes::<D::Lanes>(a.centres.scales, panel);
-        let shift = lanes(a.shift, panel);
-        let mut scores = [shift; R];
-        for (r, score) in scores.iter_mut().enumerate() {
+    let mut scores = [[D::Lanes::splat(0.0); R]; P];
+    for p in 0..P {
+        let factor = lanes::<D::Lanes>(a.centres.scales, panel + p);
+        let shift = lanes(a.shift, panel + p);
+        for r in 0..R {
             let product = D::Lanes::from_ints(sums[r][p]).mul(factor);
-            *score = product.mul(D::Lanes::splat(scales[r])).add(shift);
+            scores[p][r] = product.mul(D::Lanes::splat(scales[r])).add(shift);
         }
-        if let Some(l) = &a.locality {
-            subtract_distances(l, first, panel, &mut scores);
+    }
+    for (p, scores) in scores.iter_mut().enumerate() {
+        if LOCAL && let Some(l) = &a.locality {
+            subtract_distances(l, first, panel + p, scores);
         }
         for (best, score) in best.iter_mut().zip(scores) {
             // Strictly larger: a later centre of the same score does not replace an earlier one.
-            *best = D::Lanes::keep_larger(*best, score, panel as i32);
+            *best = D::Lanes::keep_larger(*best, *score, (panel + p) as i32);
         }
     }
 }
