@@ -11,7 +11,7 @@ use crate::kernels::lanes::Lanes;
 pub(in crate::kernels) fn matmul<D: Dot>(m: &MatmulI8<'_>, out: Out<'_>) {
     match (m.epilogue, out) {
         (EpilogueI8::Table { table, .. }, Out::Bytes(out)) => {
-            panels::<D, _>(m, Table(D::table(table)), out)
+            panels::<D, _>(m, Table(&D::table(table)), out)
         }
         (epilogue, Out::Values(ValuesMut::F32(out))) => match epilogue {
             EpilogueI8::Gelu { .. } => panels::<D, _>(m, Gelu, out),

@@ -207,19 +207,19 @@ impl<D: Dot, const OFFSET: bool> Finish<D> for AddHalf<OFFSET> {
 
 /// out = table[v]
 #[derive(Clone, Copy)]
-pub(super) struct Table<T>(pub(super) T);
+pub(super) struct Table<'a, T>(pub(super) &'a T);
 
-impl<D: Dot> Finish<D> for Table<D::Table> {
+impl<D: Dot> Finish<D> for Table<'_, D::Table> {
     type Item = u8;
 
     #[inline(always)]
     fn lanes(self, values: D::Lanes, out: &mut [u8; LANES]) {
-        [*out, ..] = D::look_up([values; 4], &self.0);
+        [*out, ..] = D::look_up([values; 4], self.0);
     }
 
     #[inline(always)]
     fn part_lanes(self, values: D::Lanes, out: &mut [u8]) {
-        let [bytes, ..] = D::look_up([values; 4], &self.0);
+        let [bytes, ..] = D::look_up([values; 4], self.0);
         out.copy_from_slice(&bytes[..out.len()]);
     }
 
@@ -241,7 +241,7 @@ impl<D: Dot> Finish<D> for Table<D::Table> {
             tile.value(row(2), 0, true),
             tile.value(row(3), 1 % P, true),
         ];
-        let bytes = D::look_up(values, &self.0);
+        let bytes = D::look_up(values, self.0);
         *place.whole(row(0), 0) = bytes[0];
         *place.whole(row(1), 1 % P) = bytes[1];
         // Rows that do not exist are not written: the last one's bytes came first.
