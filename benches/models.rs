@@ -102,10 +102,7 @@ fn networks(args: &Args) -> Result<Vec<Network>> {
     }
     let mut networks = Vec::new();
     for network in &args.network {
-        let (preset, side) = network
-            .split_once('@')
-            .and_then(|(preset, side)| Some((preset, side.parse().ok()?)))
-            .ok_or_else(|| format!("--network {network:?}: write it as in small@224"))?;
+        let (preset, side) = fec_bench::networks::parse(network)?;
         for dtype in &args.dtype {
             networks.push(Network::packed(preset, side, dtype)?);
         }

@@ -1,5 +1,6 @@
 //! What the benches share: one core to run on, what it can do at best, rounds in which candidates take turns, records.
 
+pub mod cases;
 pub mod engine;
 pub mod machine;
 pub mod networks;

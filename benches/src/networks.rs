@@ -87,6 +87,16 @@ impl Network {
     }
 }
 
+/// A preset and the side of its images, written as in `small@224`.
+///
+/// # Errors
+/// It is not written so.
+pub fn parse(text: &str) -> crate::Result<(&str, usize)> {
+    let parts = text.split_once('@');
+    let parsed = parts.and_then(|(preset, side)| Some((preset, side.parse().ok()?)));
+    parsed.ok_or_else(|| format!("{text:?} is no network; write it as in small@224").into())
+}
+
 /// Type of a model's matrices, several with the one of the most bytes first, as in `f16+f32`.
 pub fn dtypes(model: &Model<'_>) -> String {
     let mut bytes: Vec<(&'static str, usize)> = Vec::new();

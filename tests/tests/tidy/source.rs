@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::lexer::{blank, body_len, words};
 
 /// Folders with sources; what is built, downloaded or binary lies elsewhere.
-const FOLDERS: [&str; 5] = [
+const FOLDERS: [&str; 6] = [
     "fec-runtime",
     "fec",
     "fec-convert",
     "tests",
+    "benches",
     "firmware-examples",
 ];
 /// Folders within them that hold no sources.
