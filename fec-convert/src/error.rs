@@ -10,15 +10,15 @@ use crate::recognise::Refused;
 
 mod command;
 mod graph;
+mod shown;
 
 pub use graph::GraphFault;
+use shown::{Shown, shown_path};
 
 /// What to do about bytes that went missing or changed.
 const AGAIN: &str = "copy or download the file again";
 /// The call that writes what this program reads.
 const SAVE: &str = "torch.save(model.state_dict(), \"model.pth\")";
-/// Characters of a foreign name that a message shows.
-const MAX_SHOWN: usize = 100;
 
 /// Why a checkpoint was refused, not packed, or not verified.
 ///
@@ -200,6 +200,25 @@ pub enum Error {
         given: String,
         /// The layer with weights whose name is nearest.
         nearest: String,
+    },
+    /// An option that only an integer network has.
+    IntegerOption {
+        /// The option.
+        option: String,
+    },
+    /// Top-1 is asked for, and the images' classes are not known.
+    NoClasses {
+        /// Why the folder is not one of class folders of this network.
+        cause: Box<Error>,
+    },
+    /// Keeping layers finer does not keep the accuracy.
+    DropsTooFar {
+        /// Points of top-1 lost with all layers finer.
+        drop: f64,
+        /// Points that may be lost.
+        allowed: f64,
+        /// Images it was measured on.
+        images: usize,
     },
     /// Labels that are not UTF-8.
     LabelsNotText {
@@ -438,34 +457,6 @@ impl core::error::Error for Error {
             _ => None,
         }
     }
-}
-
-/// A text that came from a file: escaped, so that it stays on one line, and cut.
-struct Shown<'a>(&'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars().take(MAX_SHOWN) {
-            // Quotes stay as they are: only what would break the line or the terminal is escaped.
-            if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') {
-                write!(f, "{}", c.escape_unicode())?;
-            } else {
-                write!(f, "{c}")?;
-            }
-        }
-        if self.0.chars().nth(MAX_SHOWN).is_some() {
-            write!(f, "...")?;
-        }
-        Ok(())
-    }
-}
-
-/// Paths keep their full length, but lose control characters too.
-fn shown_path(path: &std::path::Path) -> String {
-    let text = path.display().to_string();
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

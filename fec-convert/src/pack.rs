@@ -9,13 +9,15 @@ use fec_runtime::kernels::Kernels;
 use fec_runtime::{AlignedBytes, Model, Session};
 
 use crate::fold::{Folder, Tensors};
+use crate::integers::{Calibrated, Quantiser, Stored};
+use crate::keep::names;
 
 /// What a packed file holds besides the network's weights.
 #[derive(Clone, Debug)]
 pub struct PackOptions {
     /// Storage type of the weights.
     pub dtype: DType,
-    /// Layers stored otherwise: a layer's name or the start of it, and its type; the last that fits counts.
+    /// Layers stored otherwise, as [`crate::keep::names`] understands names, and their types; the last that fits counts.
     pub keep: Vec<(String, DType)>,
     /// Class names, one per class, or none.
     pub labels: Vec<String>,
@@ -26,26 +28,10 @@ pub struct PackOptions {
 }
 
 impl PackOptions {
-    /// Storage type of a tensor: vectors are always f32.
-    fn dtype(&self, tensor: &PackedTensor) -> DType {
-        match tensor.kind {
-            TensorKind::Vector { .. } => DType::F32,
-            TensorKind::Matrix { .. } => self.layer_dtype(&tensor.id.to_string()),
-            TensorKind::Table => DType::U8,
-        }
-    }
-
-    /// Storage type of the layer that a tensor's name begins with.
-    fn layer_dtype(&self, name: &str) -> DType {
-        let fits = |layer: &str| {
-            name.strip_prefix(layer)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        self.keep
-            .iter()
-            .rev()
-            .find(|(layer, _)| fits(layer))
-            .map_or(self.dtype, |&(_, dtype)| dtype)
+    /// Storage type of the layer that a matrix, or the vector of its sums, belongs to.
+    pub(crate) fn layer_dtype(&self, name: &str) -> DType {
+        let kept = self.keep.iter().rev().find(|(layer, _)| names(layer, name));
+        kept.map_or(self.dtype, |&(_, dtype)| dtype)
     }
 }
 
@@ -58,7 +44,46 @@ pub fn pack(
     tensors: &Tensors,
     options: &PackOptions,
 ) -> Result<Vec<u8>, WriteError> {
+    if options.dtype == DType::I8 {
+        let quantiser = Quantiser::new(config, tensors);
+        let stored = Stored {
+            quantiser: &quantiser,
+            options,
+            calibrated: &Calibrated::default(),
+        };
+        return pack_stored(&stored);
+    }
     let folder = Folder::new(config, tensors);
+    write(config, options, |tensor| {
+        // Sums are those of the matrix as it is stored: they go by their layer's type, and are stored as f32.
+        let dtype = options.layer_dtype(&tensor.id.to_string());
+        let values = folder.packed(tensor, dtype);
+        match (tensor.kind, dtype) {
+            (TensorKind::Matrix { .. }, DType::F16) => TensorValues::F16(values),
+            (TensorKind::Matrix { .. }, DType::I8 | DType::U8) => TensorValues::I8 {
+                values: Vec::new(),
+                scales: Vec::new(),
+            },
+            _ => TensorValues::F32(values),
+        }
+    })
+}
+
+/// Packs an integer network, its self-test likewise.
+///
+/// # Errors
+/// [`WriteError`] when the options do not fit the network.
+pub fn pack_stored(network: &Stored<'_, '_>) -> Result<Vec<u8>, WriteError> {
+    let config = network.quantiser.config();
+    write(config, network.options, |tensor| network.tensor(tensor))
+}
+
+/// The file of these tensors.
+fn write(
+    config: &Config,
+    options: &PackOptions,
+    mut values: impl FnMut(&PackedTensor) -> TensorValues,
+) -> Result<Vec<u8>, WriteError> {
     let size = config.nearest_size(options.preprocessing.size);
     let mut contents = FileContents {
         config: *config,
@@ -74,9 +99,7 @@ pub fn pack(
     // The file is written twice, since its self-test runs on it; the weights are folded once.
     let mut folded = Vec::new();
     let draft = write_file(&contents, |tensor| {
-        // Sums are those of the matrix as it is stored: they go by their layer's type, and are stored as f32.
-        let values = folder.packed(tensor, options.layer_dtype(&tensor.id.to_string()));
-        let values = stored(options.dtype(tensor), values);
+        let values = values(tensor);
         folded.push(values.clone());
         values
     })?;
@@ -86,18 +109,6 @@ pub fn pack(
     write_file(&contents, |_| {
         folded.next().unwrap_or(TensorValues::F32(Vec::new()))
     })
-}
-
-fn stored(dtype: DType, values: Vec<f32>) -> TensorValues {
-    match dtype {
-        DType::F32 => TensorValues::F32(values),
-        DType::F16 => TensorValues::F16(values),
-        // The writer refuses these in a network that is not of integers.
-        DType::I8 | DType::U8 => TensorValues::I8 {
-            values: Vec::new(),
-            scales: Vec::new(),
-        },
-    }
 }
 
 fn run_self_test(file: &[u8]) -> Result<SelfTest, fec_runtime::Error> {

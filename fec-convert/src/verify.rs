@@ -63,7 +63,7 @@ impl Agreement {
         100.0 * same as f64 / self.elements.max(1) as f64
     }
 
-    fn add(&mut self, found: impl Iterator<Item = u16>, expected: &[u16]) {
+    pub(crate) fn add<T: PartialEq>(&mut self, found: impl Iterator<Item = T>, expected: &[T]) {
         self.elements += expected.len();
         let same = found.zip(expected).filter(|(a, b)| a == *b).count();
         self.different += expected.len().saturating_sub(same);

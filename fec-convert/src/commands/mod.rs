@@ -1,5 +1,7 @@
 //! The subcommands, a file each, and what they share: values of options, files that are read.
 
+mod images;
+mod integer;
 mod pack;
 mod report;
 mod verify;

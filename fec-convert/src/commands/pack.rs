@@ -6,24 +6,21 @@ use std::path::{Path, PathBuf};
 use clap::ValueHint;
 use fec::output::{Exit, Output, write_atomically};
 use fec_convert::Error;
+use fec_convert::keep;
 use fec_convert::pack::{PackOptions, pack};
 use fec_convert::recognise::{Recognised, recognise};
 use fec_runtime::config::{Config, POOLS, Similarity};
-use fec_runtime::format::{
-    DType, Interpolation, Preprocessing, TensorKind, WriteError, packed_tensors,
-};
+use fec_runtime::format::{DType, Interpolation, Preprocessing, WriteError};
 use fec_runtime::{AlignedBytes, ImageSize, Model};
 
 use super::report::{Folded, Read, Report, Stored};
 use super::{
-    formula_network, in_file, parse_arch, parse_number, parse_size, parse_three, read_checkpoint,
-    read_file, weights_digest,
+    formula_network, in_file, integer, parse_arch, parse_number, parse_size, parse_three,
+    read_checkpoint, read_file, weights_digest,
 };
 
 /// Longest file of labels; 65,536 labels of 255 bytes fill half of it.
 const MAX_LABELS_LEN: u64 = 32 << 20;
-/// Characters of a mistyped layer that are compared with the right names.
-const MAX_COMPARED: usize = 100;
 
 /// Options of `pack`.
 #[derive(clap::Args)]
@@ -37,12 +34,15 @@ pub(crate) struct Args {
     /// Architecture where shapes do not tell it: a preset, or settings such as "heads=4,4,8,8 proposals=4,4,2,2"
     #[arg(long, value_name = "NAME", value_parser = parse_arch)]
     arch: Option<String>,
-    /// Storage type of the weights: f32 or f16
+    /// Storage type of the weights: f32, f16, or i8, which makes an integer network
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = parse_dtype)]
     dtype: DType,
-    /// Store a layer, or all layers whose names begin so, in another type, as in head=f32; repeatable
+    /// Store a layer, or all layers whose names begin so or have that word in them, in another type, as in head=f32; an integer
+    /// network's MLPs with GELU computed, as in mlp=fine; repeatable
     #[arg(long, value_name = "LAYER=TYPE", value_parser = parse_keep)]
-    keep: Vec<(String, DType)>,
+    keep: Vec<(String, Keep)>,
+    #[command(flatten)]
+    integer: integer::Args,
     /// Class names, a line each
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     labels: Option<PathBuf>,
@@ -75,6 +75,15 @@ pub(crate) struct Args {
     pub(super) json: bool,
 }
 
+/// What `--keep` makes of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// A storage type.
+    Stored(DType),
+    /// GELU computed.
+    Fine,
+}
+
 /// Three numbers, one per channel.
 type Three = [f32; 3];
 /// One number per pool.
@@ -98,11 +107,20 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<Exit, Error> {
     config
         .check_size(args.input_size)
         .map_err(Error::InputSize)?;
-    check_layers(config, &args.keep)?;
+    check_layers(config, args)?;
+    args.integer.check(args.dtype)?;
 
     let digest = weights_digest(&network.tensors);
     let options = pack_options(args, labels, provenance(args, &network.name, &digest));
-    let file = pack(config, &network.tensors, &options).map_err(|error| packing(args, error))?;
+    let (file, quantised) = if args.dtype == DType::I8 {
+        let (file, report) =
+            integer::pack(&args.integer, &network, &options, &fine(&args.keep), out)
+                .map_err(|error| blamed(args, error))?;
+        (file, Some(report))
+    } else {
+        let file = pack(config, &network.tensors, &options);
+        (file.map_err(|error| packing(args, error))?, None)
+    };
     // What was made is read back before it is written: the report speaks of the file, not of intentions.
     let bytes = AlignedBytes::copy_of(&file);
     let model = Model::from_bytes(bytes.as_bytes()).map_err(Error::Model)?;
@@ -116,7 +134,9 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<Exit, Error> {
         stored: Stored::new(&model, digest),
         run: super::report::Run::new(&plan),
         self_test: super::report::SelfTest::new(&model.self_test()),
+        quantised,
     };
+    args.integer.write_page(&report.quantised, &network.name)?;
     if args.output == Path::new("-") {
         out.write(&file)?;
         // Standard output is the file's: the report goes where messages go.
@@ -133,7 +153,7 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<Exit, Error> {
 }
 
 /// A target that cannot be written is said before minutes of reading and folding.
-fn check_target(path: &Path) -> Result<(), fec::Error> {
+pub(super) fn check_target(path: &Path) -> Result<(), fec::Error> {
     if path.is_dir() {
         return Err(fec::Error::IsFolder { path: path.into() });
     }
@@ -173,54 +193,34 @@ fn read_labels(path: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// Refuses layers that nothing is called by: a silently ignored `--keep` would cost accuracy that nobody finds.
-fn check_layers(config: &Config, keep: &[(String, DType)]) -> Result<(), Error> {
-    let mut names: Vec<String> = Vec::new();
-    packed_tensors(config, |tensor| {
-        if matches!(tensor.kind, TensorKind::Matrix { .. }) {
-            let name = tensor.id.to_string();
-            let parts = name.match_indices('.').filter_map(|(at, _)| name.get(..at));
-            names.extend(parts.map(str::to_string));
-        }
-    });
-    names.sort();
-    names.dedup();
-    for (layer, _) in keep {
-        if names.binary_search(layer).is_err() {
-            let nearest = names.iter().min_by_key(|name| distance(layer, name));
-            return Err(Error::UnknownLayer {
-                given: layer.clone(),
-                nearest: nearest.cloned().unwrap_or_default(),
+fn check_layers(config: &Config, args: &Args) -> Result<(), Error> {
+    for (layer, keep) in &args.keep {
+        let option = match keep {
+            Keep::Fine => "fine",
+            Keep::Stored(DType::I8) => "i8",
+            Keep::Stored(_) => "",
+        };
+        if args.dtype != DType::I8 && !option.is_empty() {
+            return Err(Error::IntegerOption {
+                option: format!("--keep {layer}={option}"),
             });
+        }
+        let nearest = match keep {
+            Keep::Fine => keep::nearest_if_no_gelu(config, layer),
+            Keep::Stored(_) => keep::nearest_if_unknown(config, layer),
+        };
+        if let Some(nearest) = nearest {
+            let given = layer.clone();
+            return Err(Error::UnknownLayer { given, nearest });
         }
     }
     Ok(())
 }
 
-/// Characters to insert, delete or replace to make `b` of `a` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.chars().take(MAX_COMPARED).enumerate() {
-        let mut left = i + 1;
-        let mut diagonal = i;
-        for (above, b) in row.iter_mut().skip(1).zip(&b) {
-            let best = (left + 1)
-                .min(*above + 1)
-                .min(diagonal + usize::from(a != *b));
-            diagonal = core::mem::replace(above, best);
-            left = best;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 fn pack_options(args: &Args, labels: Vec<String>, provenance: String) -> PackOptions {
     PackOptions {
         dtype: args.dtype,
-        keep: args.keep.clone(),
+        keep: kept(&args.keep),
         labels,
         preprocessing: Preprocessing {
             size: args.input_size,
@@ -233,6 +233,21 @@ fn pack_options(args: &Args, labels: Vec<String>, provenance: String) -> PackOpt
     }
 }
 
+/// Layers whose storage type is given.
+fn kept(keep: &[(String, Keep)]) -> Vec<(String, DType)> {
+    let kept = keep.iter().filter_map(|(layer, keep)| match keep {
+        Keep::Stored(dtype) => Some((layer.clone(), *dtype)),
+        Keep::Fine => None,
+    });
+    kept.collect()
+}
+
+/// MLPs that compute their GELU.
+fn fine(keep: &[(String, Keep)]) -> Vec<String> {
+    let fine = keep.iter().filter(|(_, keep)| *keep == Keep::Fine);
+    fine.map(|(layer, _)| layer.clone()).collect()
+}
+
 /// Where the weights came from. Neither path nor time nor the file's own hash: the same weights give the same bytes.
 fn provenance(args: &Args, architecture: &str, digest: &str) -> String {
     let mut lines = vec![
@@ -241,11 +256,10 @@ fn provenance(args: &Args, architecture: &str, digest: &str) -> String {
         format!("architecture: {architecture}"),
         format!("dtype: {}", args.dtype.name()),
     ];
-    lines.extend(
-        args.keep
-            .iter()
-            .map(|(layer, dtype)| format!("keep: {layer}={}", dtype.name())),
-    );
+    lines.extend(args.keep.iter().map(|(layer, keep)| match keep {
+        Keep::Stored(dtype) => format!("keep: {layer}={}", dtype.name()),
+        Keep::Fine => format!("keep: {layer}=fine"),
+    }));
     if args.similarity != Similarity::Cosine {
         lines.push(format!("similarity: {}", args.similarity.name()));
     }
@@ -266,20 +280,32 @@ fn packing(args: &Args, error: WriteError) -> Error {
     }
 }
 
+fn blamed(args: &Args, error: Error) -> Error {
+    match error {
+        Error::Packing(error) => packing(args, error),
+        error => error,
+    }
+}
+
 fn parse_dtype(text: &str) -> Result<DType, String> {
-    [DType::F32, DType::F16]
+    [DType::F32, DType::F16, DType::I8]
         .into_iter()
         .find(|dtype| dtype.name() == text)
-        .ok_or_else(|| "expected f32 or f16".to_string())
+        .ok_or_else(|| "expected f32, f16 or i8".to_string())
 }
 
 /// A layer's name may be that of its weights; what is said of them holds for the sums that go with them.
-fn parse_keep(text: &str) -> Result<(String, DType), String> {
-    let (layer, dtype) = text
+fn parse_keep(text: &str) -> Result<(String, Keep), String> {
+    let (layer, keep) = text
         .rsplit_once('=')
         .ok_or("expected LAYER=TYPE, as in head=f32")?;
     let layer = layer.strip_suffix(".weight").unwrap_or(layer);
-    Ok((layer.to_string(), parse_dtype(dtype)?))
+    let keep = match (keep, parse_dtype(keep)) {
+        ("fine", _) => Keep::Fine,
+        (_, Ok(dtype)) => Keep::Stored(dtype),
+        _ => return Err("expected f32, f16, i8 or, for an MLP, fine".to_string()),
+    };
+    Ok((layer.to_string(), keep))
 }
 
 fn parse_locality(text: &str) -> Result<Locality, String> {
@@ -312,22 +338,4 @@ fn parse_mean(text: &str) -> Result<Three, String> {
 
 fn parse_std(text: &str) -> Result<Three, String> {
     parse_three(text, 1e-3, 1e3)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances_are_counted_in_edits() {
-        for (a, b, edits) in [
-            ("", "abc", 3),
-            ("kitten", "sitting", 3),
-            ("head", "head", 0),
-            ("ab", "ba", 2),
-        ] {
-            assert_eq!(distance(a, b), edits, "{a} {b}");
-            assert_eq!(distance(b, a), edits, "{b} {a}");
-        }
-    }
 }

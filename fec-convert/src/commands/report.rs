@@ -21,6 +21,8 @@ pub(super) struct Report {
     pub(super) stored: Stored,
     pub(super) run: Run,
     pub(super) self_test: SelfTest,
+    /// Of integer networks.
+    pub(super) quantised: Option<fec_convert::report::Report>,
 }
 
 #[derive(Serialize)]
@@ -202,12 +204,13 @@ impl Report {
         ));
         let stored = &self.stored;
         lines.push(format!(
-            "stored      {}: {} bytes; {} tensors: {} bytes of f32, {} of f16",
+            "stored      {}: {} bytes; {} tensors: {} bytes of f32, {} of f16, {} of 8 bits",
             self.output,
             grouped(stored.file_bytes),
             stored.tensors,
             grouped(stored.f32_bytes),
-            grouped(stored.f16_bytes)
+            grouped(stored.f16_bytes),
+            grouped(stored.i8_bytes)
         ));
         lines.push(format!(
             "            weights sha256 {}",
@@ -226,6 +229,7 @@ impl Report {
             "self-test   at {}x{}: output {}, assignments {}",
             test.height, test.width, test.output_crc, test.assignments_crc
         ));
+        lines.extend(self.quantised.iter().flat_map(|report| report.lines()));
         lines
     }
 }

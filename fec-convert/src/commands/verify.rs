@@ -4,13 +4,10 @@
 #[cfg(feature = "onnx")]
 mod graph;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueHint;
-use fec::dataset::is_image;
 use fec::output::{Exit, Output};
-use fec::{Orientation, Photo, preprocess};
 use fec_convert::Error;
 #[cfg(not(feature = "onnx"))]
 use fec_convert::error::GraphFault;
@@ -18,18 +15,16 @@ use fec_convert::fold::Tensors;
 use fec_convert::read::{MAX_FILE_LEN, is_onnx};
 use fec_convert::recognise::{Recognised, recognise};
 use fec_convert::verify::{
-    Agreement, Comparison, Tolerance, Verifier, arch_settings, first_difference, formula_image,
+    Agreement, Comparison, Tolerance, Verifier, arch_settings, first_difference,
 };
-use fec_runtime::format::Preprocessing;
-use fec_runtime::{AlignedBytes, Image, Model};
+use fec_runtime::{AlignedBytes, Model};
 use serde::Serialize;
 
+use super::images::Images;
 use super::{checkpoint, formula_network, in_file, parse_arch, parse_number, read_file};
 
 /// Formula images that stand in when there is no folder.
 const FORMULA_IMAGES: usize = 5;
-/// Folders within folders that are searched for images.
-const MAX_DEPTH: usize = 16;
 
 /// Options of `verify`.
 #[derive(clap::Args)]
@@ -110,8 +105,10 @@ impl From<&Agreement> for Share {
 }
 
 pub(super) fn run(args: &Args, out: &mut Output) -> Result<Exit, Error> {
-    let images = args.images.as_deref().map(|dir| find(dir, args.limit));
-    let images = images.transpose()?;
+    let mut images = match &args.images {
+        Some(dir) => Images::below(dir, args.limit)?,
+        None => Images::formula(FORMULA_IMAGES),
+    };
     let bytes = AlignedBytes::copy_of(&read_file(&args.model, MAX_FILE_LEN)?);
     let in_model = |cause| in_file(&args.model, Error::Model(cause));
     let model = Model::from_bytes(bytes.as_bytes()).map_err(in_model)?;
@@ -121,7 +118,7 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<Exit, Error> {
             let against = read_file(&args.against, MAX_FILE_LEN)?;
             if is_onnx(&against) {
                 #[cfg(feature = "onnx")]
-                return graph::run(args, &model, &against, images.as_deref(), out);
+                return graph::run(args, &model, &against, images, out);
                 #[cfg(not(feature = "onnx"))]
                 return Err(in_file(&args.against, GraphFault::LeftOut.into()));
             }
@@ -129,14 +126,10 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<Exit, Error> {
         }
     };
     let mut verifier = Verifier::new(&model, &tensors)?;
-    let skipped = for_each_image(
-        images.as_deref(),
-        &model.preprocessing(),
-        out,
-        &mut |_, image, normalised| verifier.compare(image, normalised),
-    )?;
+    images.for_each("images", &model.preprocessing(), out, &mut |shown| {
+        verifier.compare(&shown.image, &shown.normalised)
+    })?;
     let comparison = verifier.comparison();
-    some_image(args, comparison.images)?;
     let mut tolerance = Tolerance::of(&model);
     if let Some(difference) = args.tolerance {
         tolerance.difference = difference;
@@ -144,7 +137,7 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<Exit, Error> {
     report(
         args,
         comparison,
-        skipped,
+        images.skipped.len(),
         &tolerance,
         model.config().dense,
         out,
@@ -173,111 +166,6 @@ fn tensors_of(args: &Args, model: &Model<'_>, network: Recognised) -> Result<Ten
         Some(difference) => Err(in_file(&args.against, difference)),
         None => Ok(network.tensors),
     }
-}
-
-/// A comparison on one image: its name, as the engine takes it, and normalised, [3, H, W].
-type Compare<'a> = dyn FnMut(&str, &Image<'_>, &[f32]) -> Result<(), Error> + 'a;
-
-/// Compares on photos, brought to the model's size as the file says, or on formula images where there is no folder of them; gives the
-/// number of photos that could not be read.
-fn for_each_image(
-    photos: Option<&[PathBuf]>,
-    preprocessing: &Preprocessing,
-    out: &mut Output,
-    compare: &mut Compare<'_>,
-) -> Result<usize, Error> {
-    let size = preprocessing.size;
-    let Some(photos) = photos else {
-        let mut progress = out.progress("images", FORMULA_IMAGES as u64);
-        for index in 0..FORMULA_IMAGES {
-            let name = format!("formula image {index}");
-            let normalised = formula_image(size, index);
-            compare(&name, &Image::formula(size, index), &normalised)?;
-            progress.advance(out, 1);
-        }
-        progress.finish();
-        return Ok(0);
-    };
-    let mut skipped = 0;
-    let mut progress = out.progress("images", photos.len() as u64);
-    for path in photos {
-        match Photo::open(path, Orientation::Apply) {
-            Ok(photo) => {
-                let photo = preprocess::apply(preprocessing, &photo);
-                let image = Image::rgb8(&photo.pixels, size).map_err(Error::Model)?;
-                let name = path.display().to_string();
-                compare(&name, &image, &normalised(preprocessing, &photo))?;
-            }
-            Err(error) => {
-                skipped += 1;
-                progress.message(out, format_args!("skipped: {error}"));
-            }
-        }
-        progress.advance(out, 1);
-    }
-    progress.finish();
-    Ok(skipped)
-}
-
-/// A comparison on no image shows nothing.
-fn some_image(args: &Args, images: usize) -> Result<(), Error> {
-    if images > 0 {
-        return Ok(());
-    }
-    let folder = args.images.as_deref().unwrap_or(Path::new("."));
-    Err(in_file(folder, Error::NoImages))
-}
-
-/// [3, H, W] as PyTorch has it: (v / 255 - mean) / std.
-fn normalised(preprocessing: &Preprocessing, photo: &Photo) -> Vec<f32> {
-    let mut values = Vec::with_capacity(photo.pixels.len());
-    for (c, (mean, std)) in preprocessing
-        .mean
-        .iter()
-        .zip(&preprocessing.std)
-        .enumerate()
-    {
-        let channel = photo.pixels.iter().skip(c).step_by(3);
-        values.extend(channel.map(|&v| (f32::from(v) / 255.0 - mean) / std));
-    }
-    values
-}
-
-/// At most `limit` images below `dir`, spread evenly over all there are, by name.
-fn find(dir: &Path, limit: u32) -> Result<Vec<PathBuf>, Error> {
-    let mut found = Vec::new();
-    walk(dir, MAX_DEPTH, &mut found)?;
-    if found.is_empty() {
-        return Err(in_file(dir, Error::NoImages));
-    }
-    let (all, wanted) = (found.len(), found.len().min(limit as usize));
-    let picked = (0..wanted).filter_map(|i| found.get(i * all / wanted).cloned());
-    Ok(picked.collect())
-}
-
-fn walk(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Error> {
-    let unreadable = |source| Error::Unreadable {
-        path: dir.into(),
-        source,
-    };
-    let mut entries = fs::read_dir(dir)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(unreadable)?;
-    entries.sort_by_key(|entry| entry.file_name());
-    for entry in entries {
-        let path = entry.path();
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        if path.is_dir() {
-            if depth > 0 {
-                walk(&path, depth - 1, found)?;
-            }
-        } else if is_image(&path) {
-            found.push(path);
-        }
-    }
-    Ok(())
 }
 
 fn report(

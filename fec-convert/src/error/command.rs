@@ -22,6 +22,23 @@ impl Error {
                 "--keep: the network has no layer {} with weights; the nearest name is {nearest}",
                 Shown(given)
             ),
+            Self::IntegerOption { option } => write!(
+                f,
+                "{} goes with integer networks alone: add --dtype i8, or leave it out",
+                Shown(option)
+            ),
+            Self::NoClasses { cause } => write!(
+                f,
+                "--max-drop needs images in class folders, DIR/CLASS/*, named like --labels: {cause}"
+            ),
+            Self::DropsTooFar {
+                drop,
+                allowed,
+                images,
+            } => write!(
+                f,
+                "--max-drop {allowed}: even with all layers kept finer top-1 is {drop:.2} points below f32 on {images} images; allow more, or pack as f16"
+            ),
             Self::LabelsNotText { line } => write!(
                 f,
                 "line {line} is not UTF-8 text; expected one label a line: save the file as UTF-8"

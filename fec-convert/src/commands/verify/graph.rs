@@ -1,17 +1,15 @@
 //! `verify --against` an ONNX graph: both run freely, and their logits are compared.
 
-use std::path::PathBuf;
-
 use fec::output::{Exit, Output};
 use fec_convert::Error;
 use fec_convert::onnx::{
     Graph, GraphComparison, GraphVerifier, ImageDifference, comparable, default_tolerance,
 };
+use fec_runtime::Model;
 use fec_runtime::format::Preprocessing;
-use fec_runtime::{Image, Model};
 use serde::Serialize;
 
-use super::{Args, for_each_image, in_file, some_image};
+use super::{Args, Images, in_file};
 
 /// The checkpoint's report, less what a graph does not tell: its assignments.
 #[derive(Serialize)]
@@ -43,7 +41,7 @@ pub(super) fn run(
     args: &Args,
     model: &Model<'_>,
     bytes: &[u8],
-    photos: Option<&[PathBuf]>,
+    mut images: Images,
     out: &mut Output,
 ) -> Result<Exit, Error> {
     let used = [("--arch", args.arch.is_some()), ("--ema", args.ema)];
@@ -59,13 +57,12 @@ pub(super) fn run(
         ..model.preprocessing()
     };
     let mut names = Vec::new();
-    let mut compare = |name: &str, image: &Image<'_>, normalised: &[f32]| {
-        names.push(name.to_string());
-        verifier.compare(image, normalised).map_err(in_graph)
-    };
-    let skipped = for_each_image(photos, &preprocessing, out, &mut compare)?;
+    images.for_each("images", &preprocessing, out, &mut |shown| {
+        names.push(shown.name.clone());
+        let compared = verifier.compare(&shown.image, &shown.normalised);
+        compared.map_err(in_graph)
+    })?;
     let comparison = verifier.comparison();
-    some_image(args, comparison.images.len())?;
     let tolerance = args.tolerance.unwrap_or_else(|| default_tolerance(model));
     let overall = comparison.overall();
     let report = Report {
@@ -73,7 +70,7 @@ pub(super) fn run(
         against: args.against.display().to_string(),
         ok: comparison.check(tolerance).is_ok(),
         images: comparison.images.len(),
-        skipped,
+        skipped: images.skipped.len(),
         height: preprocessing.size.height,
         width: preprocessing.size.width,
         largest_difference: overall.difference,
