@@ -88,8 +88,8 @@ impl Table {
             let lows = LOWS.iter().map(|low| low.max(lowest));
             for low in lows.filter(|&low| low < high) {
                 let cells = Cells::new(&seen, low, high);
-                for share in POSTS {
-                    let table = cells.table(share);
+                for post in cells.posts() {
+                    let table = cells.table(post);
                     let error = cells.error(&table);
                     if best.as_ref().is_none_or(|(least, _)| error < *least) {
                         best = Some((error, table));
@@ -100,7 +100,7 @@ impl Table {
         }
         // `high` is above every low, so that something was tried.
         best.map_or_else(
-            || Cells::new(&seen, -1.0, 1.0).table(1.0),
+            || Cells::new(&seen, -1.0, 1.0).table(LEAST),
             |(_, table)| table,
         )
     }
@@ -181,7 +181,9 @@ struct Cells {
 impl Cells {
     fn new(seen: &Seen, low: f64, high: f64) -> Self {
         let pre = ((high - low) / 255.0) as f32;
-        let middle = (low + 128.0 * f64::from(pre)) as f32;
+        // A whole number of steps: where GELU is the identity, entries of the same scale then lose nothing more.
+        let steps = (low / f64::from(pre)).round_ties_even() + 128.0;
+        let middle = (steps * f64::from(pre)) as f32;
         let mut before = [0.0; 3];
         let cells = (-128..=127).map(|index| {
             let end = f64::from(middle) + (f64::from(index) + 0.5) * f64::from(pre);
@@ -203,17 +205,30 @@ impl Cells {
         gelu_of(f64::from(self.middle) + f64::from(index) * f64::from(self.pre))
     }
 
-    /// The table whose entries' scale is this share of the one that reaches the highest entry.
-    fn table(&self, share: f64) -> Table {
-        let means: Vec<f64> = (-128..)
-            .zip(&self.sums)
-            .map(|(i, s)| self.mean(i, s))
-            .collect();
+    /// GELU of every index, lowest first.
+    fn means(&self) -> Vec<f64> {
+        let indices = (-128..).zip(&self.sums);
+        indices
+            .map(|(index, sums)| self.mean(index, sums))
+            .collect()
+    }
+
+    /// Scales of the entries that are worth trying: about that which reaches the highest entry, and the index's own.
+    fn posts(&self) -> Vec<f64> {
+        let means = self.means();
         let low = means.iter().fold(0.0, |low: f64, m| low.min(*m));
         let high = means.iter().fold(0.0, |high: f64, m| high.max(*m));
         let widest = (high - low).max(LEAST) / 255.0;
-        let zero = (-low / widest).round_ties_even().clamp(0.0, 255.0);
-        let post = (widest * share) as f32;
+        let shares = POSTS.iter().map(|share| widest * share);
+        shares.chain([f64::from(self.pre)]).collect()
+    }
+
+    /// The table whose entries have this scale.
+    fn table(&self, post: f64) -> Table {
+        let means = self.means();
+        let low = means.iter().fold(0.0, |low: f64, m| low.min(*m));
+        let post = post as f32;
+        let zero = (-low / f64::from(post)).round_ties_even().clamp(0.0, 255.0);
         let mut entries = [0; ENTRIES];
         for (index, mean) in (-128i32..).zip(&means) {
             let entry = (mean / f64::from(post)).round_ties_even() + zero;

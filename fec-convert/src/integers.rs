@@ -188,3 +188,102 @@ impl Stored<'_, '_> {
         table.filter(|_| bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fec_runtime::ImageSize;
+    use fec_runtime::config::MICRO;
+    use fec_runtime::format::{Interpolation, Preprocessing};
+
+    use super::*;
+    use crate::fold::formula_tensors;
+    use crate::gelu::Histogram;
+
+    fn options(keep: &[(&str, DType)]) -> PackOptions {
+        PackOptions {
+            dtype: DType::I8,
+            keep: keep.iter().map(|&(l, t)| (l.to_string(), t)).collect(),
+            labels: Vec::new(),
+            preprocessing: Preprocessing {
+                size: ImageSize {
+                    height: 32,
+                    width: 32,
+                },
+                crop_ratio: 1.0,
+                interpolation: Interpolation::Bicubic,
+                mean: Preprocessing::IMAGENET_MEAN,
+                std: Preprocessing::IMAGENET_STD,
+            },
+            provenance: String::new(),
+        }
+    }
+
+    fn tensor(config: &Config, name: &str) -> PackedTensor {
+        let mut found = None;
+        packed_tensors(config, |tensor| {
+            if tensor.id.to_string() == name {
+                found = Some(tensor);
+            }
+        });
+        found.unwrap_or_else(|| panic!("{name}"))
+    }
+
+    #[test]
+    fn sums_are_those_of_the_stored_weights() {
+        let tensors = formula_tensors(&MICRO);
+        let quantiser = Quantiser::new(&MICRO, &tensors);
+        let calibrated = Calibrated::default();
+        let fc1 = "network.0.0.mlp.fc1";
+        for dtype in [DType::I8, DType::F16, DType::F32] {
+            // The tensor's full name holds for its sums as well.
+            let options = options(&[("network.0.0.mlp.fc1.weight", dtype)]);
+            let stored = Stored {
+                quantiser: &quantiser,
+                options: &options,
+                calibrated: &calibrated,
+            };
+            let weights = tensor(quantiser.config(), &format!("{fc1}.weight"));
+            let matrix = quantiser.matrix(weights.id).expect("a matrix");
+            let rows = stored.weights(matrix);
+            let sums = stored.vector(&tensor(quantiser.config(), &format!("{fc1}.sums")));
+            assert_eq!(stored.dtype(weights.id), dtype);
+            for (row, sum) in rows.chunks(matrix.inputs).zip(sums) {
+                assert_eq!(row.iter().sum::<f64>() as f32, sum, "{dtype:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_moves_the_bias_and_needs_bytes_on_both_sides() {
+        let tensors = formula_tensors(&MICRO);
+        let quantiser = Quantiser::new(&MICRO, &tensors);
+        let mut histogram = Histogram::default();
+        histogram.add(&[-1.0, 7.0]);
+        let table = Table::fit(&histogram);
+        assert!(table.middle > 0.0);
+        let mut calibrated = Calibrated::default();
+        calibrated.tables.insert((0, 0), table.clone());
+        let bias = tensor(quantiser.config(), "network.0.0.mlp.fc1.bias");
+        let vector = |calibrated: &Calibrated, keep: &[(&str, DType)]| {
+            let options = options(keep);
+            let stored = Stored {
+                quantiser: &quantiser,
+                options: &options,
+                calibrated,
+            };
+            (stored.vector(&bias), stored.table(bias.id.place).is_some())
+        };
+        let (plain, _) = vector(&Calibrated::default(), &[]);
+        let (moved, has_table) = vector(&calibrated, &[]);
+        assert!(has_table);
+        for (plain, moved) in plain.iter().zip(&moved).take(16) {
+            assert!((plain - moved - table.middle).abs() < 1e-6);
+        }
+        let fc2 = [("network.0.0.mlp.fc2", DType::F16)];
+        assert_eq!(vector(&calibrated, &fc2), (plain.clone(), false));
+        calibrated.compute_gelu("network.2");
+        assert!(vector(&calibrated, &[]).1);
+        calibrated.compute_gelu("mlp");
+        assert_eq!(vector(&calibrated, &[]), (plain, false));
+    }
+}

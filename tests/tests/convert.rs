@@ -12,6 +12,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "convert/integers.rs"]
+mod integers;
 #[path = "convert/onnx.rs"]
 mod onnx;
 #[path = "convert/similarity.rs"]

@@ -51,7 +51,9 @@ impl Command {
 pub(crate) fn exit_of(error: &Error) -> Exit {
     match error {
         Error::Host(error) => Exit::from(error),
-        Error::UnknownFormula { .. } | Error::FormulaOption { .. } => Exit::Usage,
+        Error::UnknownFormula { .. }
+        | Error::FormulaOption { .. }
+        | Error::IntegerOption { .. } => Exit::Usage,
         _ => Exit::Failed,
     }
 }

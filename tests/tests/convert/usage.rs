@@ -11,8 +11,8 @@ const USAGE: [(&[&str], &str); 14] = [
         "small, base, large, compact, nano",
     ),
     (
-        &["pack", "IN", "-o", "out.fec", "--dtype", "i8"],
-        "expected f32 or f16",
+        &["pack", "IN", "-o", "out.fec", "--dtype", "i4"],
+        "expected f32, f16 or i8",
     ),
     (
         &["pack", "IN", "-o", "out.fec", "--dtypo", "f16"],
@@ -24,7 +24,7 @@ const USAGE: [(&[&str], &str); 14] = [
     ),
     (
         &["pack", "IN", "-o", "out.fec", "--keep", "head=i4"],
-        "expected f32 or f16",
+        "expected f32, f16, i8 or, for an MLP, fine",
     ),
     (
         &["pack", "IN", "-o", "out.fec", "--input-size", "big"],
