@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use fec_runtime::config::Place;
 use fec_runtime::format::{Role, TensorId};
-use fec_runtime::kernels::{Epilogue, Kernels, Matmul, Moments, Norm, Panels, Weights};
+use fec_runtime::kernels::{Epilogue, Kernels, Matmul, Moments, Norm, Panels, Values, Weights};
 use fec_runtime::{
     AlignedBytes, Config, Image, MapSize, Model, Output, Plan, Probe, Session, Step,
 };
@@ -24,9 +24,12 @@ mod sums;
 
 pub use measure::{LayerError, Measurement};
 
+/// Rows of a map whose statistics are taken together.
+const TILE: usize = 28;
+
 /// Kernels whose bits are the same on every machine: what is calibrated is.
 pub(crate) fn kernels() -> &'static Kernels {
-    Kernels::portable()
+    Kernels::best().exact()
 }
 
 /// A model that runs image after image.
@@ -78,7 +81,9 @@ impl Map<'_> {
     /// Its statistics, as the norm that follows takes them.
     pub(crate) fn norm(&self) -> Norm {
         let mut moments = Moments::new();
-        kernels().moments(self.values, self.channels, &mut moments);
+        for tile in self.values.chunks((TILE * self.channels).max(1)) {
+            kernels().moments(Values::F32(tile), &mut moments);
+        }
         moments.norm()
     }
 }
@@ -101,11 +106,11 @@ impl<'a> Inputs<'a> {
 }
 
 impl Probe for Inputs<'_> {
-    fn end(&mut self, step: Step, values: &[f32], size: MapSize, channels: usize) {
+    fn end(&mut self, step: Step, values: Values<'_>, size: MapSize, channels: usize) {
         // A dense output is a normalised copy: what comes after reads the map itself.
         if !matches!(step, Step::Feature { .. }) {
             self.map.clear();
-            self.map.extend(values);
+            self.map.extend(values.iter());
         }
         if let Some(next) = step.next(self.config) {
             let map = Map {
@@ -115,6 +120,10 @@ impl Probe for Inputs<'_> {
             };
             (self.see)(next, &map);
         }
+    }
+
+    fn watches_assignments(&self) -> bool {
+        false
     }
 }
 

@@ -24,7 +24,7 @@ const FORMULA_IMAGES: usize = 8;
 
 /// Options of integer networks.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct IntegerArgs {
     /// Folder of images that an integer network is calibrated on, searched with all folders inside it; your own photos, as many as a few
     /// hundred [default: eight formula images]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -47,7 +47,7 @@ fn parse_points(text: &str) -> Result<f32, String> {
     parse_number(text, 0.0, 100.0).ok_or_else(|| "expected a number from 0 to 100".to_string())
 }
 
-impl Args {
+impl IntegerArgs {
     /// Refuses options of integer networks where another network is packed, and pages that cannot be written.
     pub(super) fn check(&self, dtype: DType) -> Result<(), Error> {
         let used = [
@@ -86,7 +86,7 @@ struct Work<'a> {
 
 /// Packs an integer network; gives the file and the report on it. The MLPs that `fine` names compute their GELU.
 pub(super) fn pack(
-    args: &Args,
+    args: &IntegerArgs,
     network: &Recognised,
     options: &PackOptions,
     fine: &[String],
@@ -130,7 +130,7 @@ pub(super) fn pack(
 
 /// The images of a folder, with their classes where it has class folders; formula images without a folder.
 fn images(
-    args: &Args,
+    args: &IntegerArgs,
     dir: Option<&Path>,
     config: &Config,
     options: &PackOptions,

@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LAYER=TYPE", value_parser = parse_keep)]
     keep: Vec<(String, Keep)>,
     #[command(flatten)]
-    integer: integer::Args,
+    integer: integer::IntegerArgs,
     /// Class names, a line each
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     labels: Option<PathBuf>,
