@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// Compare with the averaged weights (state_dict_ema, model_ema)
     #[arg(long)]
     ema: bool,
-    /// Largest difference of a logit or feature with equal assignments [default: 1e-4, or 0.02 where weights are f16]; with an ONNX
+    /// Largest difference of a logit or feature with equal assignments [default: 1e-4, 0.02 where weights are f16, 0.5 of integer networks]; with an ONNX
     /// graph, whose assignments cannot be held equal, of a logit [default: 1e-3, or 0.1]
     #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = parse_tolerance)]
     tolerance: Option<f32>,
