@@ -36,7 +36,7 @@ pub(super) fn page(report: &Report, title: &str) -> String {
 fn facts(report: &Report) -> String {
     let mut facts = String::new();
     let mut fact = |name: &str, value: String| {
-        let _ = write!(facts, "<dt>{name}</dt><dd>{}</dd>\n", escaped(&value));
+        let _ = writeln!(facts, "<dt>{name}</dt><dd>{}</dd>", escaped(&value));
     };
     fact("calibrated on", report.calibration.text());
     fact("compared on", report.check.text());
