@@ -40,18 +40,17 @@ impl Dot for Neon {
 
     #[inline(always)]
     fn weights(group: &Group) -> Self::Weights {
-        let words = load(group);
-        // SAFETY: see the top.
-        let [a, b, c, d] = words.map(|word| unsafe { vreinterpretq_s16_s8(word) });
+        let [a, b, c, d] = load(group);
         // SAFETY: see the top.
         unsafe {
-            let pairs = [
-                vuzp1q_s16(a, b),
-                vuzp2q_s16(a, b),
-                vuzp1q_s16(c, d),
-                vuzp2q_s16(c, d),
-            ];
-            pairs.map(|pair| vreinterpretq_s8_s16(pair))
+            let (a, b) = (vreinterpretq_s16_s8(a), vreinterpretq_s16_s8(b));
+            let (c, d) = (vreinterpretq_s16_s8(c), vreinterpretq_s16_s8(d));
+            [
+                vreinterpretq_s8_s16(vuzp1q_s16(a, b)),
+                vreinterpretq_s8_s16(vuzp2q_s16(a, b)),
+                vreinterpretq_s8_s16(vuzp1q_s16(c, d)),
+                vreinterpretq_s8_s16(vuzp2q_s16(c, d)),
+            ]
         }
     }
 
@@ -62,28 +61,11 @@ impl Dot for Neon {
 
     #[inline(always)]
     fn dot(sums: Sums, x: Self::Row, w: Self::Weights) -> Sums {
-        let low = |sum, first, second| {
-            // SAFETY: see the top.
-            unsafe {
-                let products = vmull_s8(vget_low_s8(first), vget_low_s8(x[0]));
-                vpadalq_s16(
-                    sum,
-                    vmlal_s8(products, vget_low_s8(second), vget_low_s8(x[1])),
-                )
-            }
-        };
-        let high = |sum, first, second| {
-            // SAFETY: see the top.
-            unsafe {
-                let products = vmull_high_s8(first, x[0]);
-                vpadalq_s16(sum, vmlal_high_s8(products, second, x[1]))
-            }
-        };
         [
-            low(sums[0], w[0], w[1]),
-            high(sums[1], w[0], w[1]),
-            low(sums[2], w[2], w[3]),
-            high(sums[3], w[2], w[3]),
+            low(sums[0], x, w[0], w[1]),
+            high(sums[1], x, w[0], w[1]),
+            low(sums[2], x, w[2], w[3]),
+            high(sums[3], x, w[2], w[3]),
         ]
     }
 
@@ -99,28 +81,14 @@ impl Dot for Neon {
         panels: [&[Group]; P],
         start: [Sums; P],
     ) -> [[Sums; P]; R] {
-        let sums: [[Sums; R]; P] = from_fn(|p| {
-            let rows = rows::<R>(x, stride, panels[p].len());
-            let mut sums = [start[p]; R];
-            let (fours, rest) = panels[p].as_chunks::<4>();
-            let rows_fours = rows.map(|row| &row.as_chunks::<4>().0[..fours.len()]);
-            for (i, [a, b, c, d]) in fours.iter().enumerate() {
-                let x = rows_fours.map(|row| less_128(&row[i]));
-                add(&mut sums, x.map(pairs::<0, 1>), a);
-                add(&mut sums, x.map(pairs::<2, 3>), b);
-                add(&mut sums, x.map(pairs::<4, 5>), c);
-                add(&mut sums, x.map(pairs::<6, 7>), d);
+        let mut sums = [[start[0]; P]; R];
+        for (p, (panel, start)) in panels.into_iter().zip(start).enumerate() {
+            let column: [Sums; R] = column(rows(x, stride, panel.len()), panel, start);
+            for (sums, column) in sums.iter_mut().zip(column) {
+                sums[p] = column;
             }
-            for (i, group) in rest.iter().enumerate() {
-                add(
-                    &mut sums,
-                    rows.map(|row| Self::row(&row[fours.len() * 4 + i])),
-                    group,
-                );
-            }
-            sums
-        });
-        from_fn(|r| from_fn(|p| sums[p][r]))
+        }
+        sums
     }
 
     #[inline(always)]
@@ -134,19 +102,81 @@ impl Dot for Neon {
     }
 }
 
+/// Four products of each of outputs 0 to 3 of two registers of weights.
+#[inline(always)]
+fn low(sums: int32x4_t, x: [int8x16_t; 2], first: int8x16_t, second: int8x16_t) -> int32x4_t {
+    // SAFETY: see the top.
+    unsafe {
+        let products = vmull_s8(vget_low_s8(first), vget_low_s8(x[0]));
+        vpadalq_s16(
+            sums,
+            vmlal_s8(products, vget_low_s8(second), vget_low_s8(x[1])),
+        )
+    }
+}
+
+/// The same of outputs 4 to 7.
+#[inline(always)]
+fn high(sums: int32x4_t, x: [int8x16_t; 2], first: int8x16_t, second: int8x16_t) -> int32x4_t {
+    // SAFETY: see the top.
+    unsafe {
+        let products = vmull_high_s8(first, x[0]);
+        vpadalq_s16(sums, vmlal_high_s8(products, second, x[1]))
+    }
+}
+
 /// R rows of so many groups, `stride` bytes apart.
 #[inline(always)]
 pub(super) fn rows<const R: usize>(x: &[u8], stride: usize, groups: usize) -> [&[[u8; GROUP]]; R] {
-    from_fn(|r| &x[r * stride..].as_chunks::<GROUP>().0[..groups])
+    let mut rows: [&[[u8; GROUP]]; R] = [&[]; R];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = &x[r * stride..].as_chunks().0[..groups];
+    }
+    rows
 }
 
-/// Adds the products of one group.
+/// The sums of R rows with a panel.
 #[inline(always)]
-fn add<const R: usize>(sums: &mut [Sums; R], x: [[int8x16_t; 2]; R], group: &Group) {
+fn column<const R: usize>(rows: [&[[u8; GROUP]]; R], panel: &[Group], start: Sums) -> [Sums; R] {
+    let mut sums = [start; R];
+    let (fours, rest) = panel.as_chunks::<4>();
+    for (i, [a, b, c, d]) in fours.iter().enumerate() {
+        let mut x = [zeros(); R];
+        for (x, row) in x.iter_mut().zip(rows) {
+            *x = less_128(&row.as_chunks::<4>().0[i]);
+        }
+        add::<0, 1, R>(&mut sums, x, a);
+        add::<2, 3, R>(&mut sums, x, b);
+        add::<4, 5, R>(&mut sums, x, c);
+        add::<6, 7, R>(&mut sums, x, d);
+    }
+    for (i, group) in rest.iter().enumerate() {
+        let weights = Neon::weights(group);
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            *sums = Neon::dot(*sums, Neon::row(&row[fours.len() * 4 + i]), weights);
+        }
+    }
+    sums
+}
+
+/// Adds the products of one group, whose inputs are 16-bit lanes `A` and `B` of `x`.
+#[inline(always)]
+fn add<const A: i32, const B: i32, const R: usize>(
+    sums: &mut [Sums; R],
+    x: [int8x16_t; R],
+    group: &Group,
+) {
     let weights = Neon::weights(group);
     for (sums, x) in sums.iter_mut().zip(x) {
-        *sums = Neon::dot(*sums, x, weights);
+        *sums = Neon::dot(*sums, pairs::<A, B>(x), weights);
     }
+}
+
+/// Sixteen bytes of 0.
+#[inline(always)]
+pub(super) fn zeros() -> int8x16_t {
+    // SAFETY: see the top.
+    unsafe { vdupq_n_s8(0) }
 }
 
 /// Two 16-bit lanes, each in all lanes of a register.
@@ -170,9 +200,16 @@ pub(super) fn less_128(x: &Four) -> int8x16_t {
 /// The weights of a group, four outputs to a register.
 #[inline(always)]
 pub(super) fn load(group: &Group) -> [int8x16_t; 4] {
-    let (words, _) = group.as_chunks::<16>();
+    let p = group.as_ptr();
     // SAFETY: see the top.
-    from_fn(|i| unsafe { vld1q_s8(words[i].as_ptr()) })
+    unsafe {
+        [
+            vld1q_s8(p),
+            vld1q_s8(p.add(16)),
+            vld1q_s8(p.add(32)),
+            vld1q_s8(p.add(48)),
+        ]
+    }
 }
 
 /// Sums of weights times a factor.

@@ -6,9 +6,8 @@
 
 use core::arch::aarch64::*;
 use core::arch::asm;
-use core::array::from_fn;
 
-use super::neon::{self, Sums, Table, less_128, load, rows, scaled};
+use super::neon::{self, Sums, Table, less_128, load, rows, scaled, zeros};
 use super::{Dot, Group};
 use crate::format::{GROUP, LANES};
 use crate::kernels::lanes::neon::Neon as Floats;
@@ -60,25 +59,14 @@ impl Dot for NeonDotprod {
         panels: [&[Group]; P],
         start: [Sums; P],
     ) -> [[Sums; P]; R] {
-        let sums: [[Sums; R]; P] = from_fn(|p| {
-            let rows = rows::<R>(x, stride, panels[p].len());
-            let mut sums = [start[p]; R];
-            let (fours, rest) = panels[p].as_chunks::<4>();
-            let rows_fours = rows.map(|row| &row.as_chunks::<4>().0[..fours.len()]);
-            for (i, [a, b, c, d]) in fours.iter().enumerate() {
-                let x = rows_fours.map(|row| less_128(&row[i]));
-                add::<0, R>(&mut sums, x, a);
-                add::<1, R>(&mut sums, x, b);
-                add::<2, R>(&mut sums, x, c);
-                add::<3, R>(&mut sums, x, d);
+        let mut sums = [[start[0]; P]; R];
+        for (p, (panel, start)) in panels.into_iter().zip(start).enumerate() {
+            let column: [Sums; R] = column(rows(x, stride, panel.len()), panel, start);
+            for (sums, column) in sums.iter_mut().zip(column) {
+                sums[p] = column;
             }
-            for (i, group) in rest.iter().enumerate() {
-                let x = rows.map(|row| Self::row(&row[fours.len() * 4 + i]));
-                add::<0, R>(&mut sums, x, group);
-            }
-            sums
-        });
-        from_fn(|r| from_fn(|p| sums[p][r]))
+        }
+        sums
     }
 
     #[inline(always)]
@@ -90,6 +78,30 @@ impl Dot for NeonDotprod {
     fn look_up(values: [Self::Lanes; 4], table: &Table) -> [[u8; LANES]; 4] {
         neon::look_up(values, table)
     }
+}
+
+/// The sums of R rows with a panel.
+#[inline(always)]
+fn column<const R: usize>(rows: [&[[u8; GROUP]]; R], panel: &[Group], start: Sums) -> [Sums; R] {
+    let mut sums = [start; R];
+    let (fours, rest) = panel.as_chunks::<4>();
+    for (i, [a, b, c, d]) in fours.iter().enumerate() {
+        let mut x = [zeros(); R];
+        for (x, row) in x.iter_mut().zip(rows) {
+            *x = less_128(&row.as_chunks::<4>().0[i]);
+        }
+        add::<0, R>(&mut sums, x, a);
+        add::<1, R>(&mut sums, x, b);
+        add::<2, R>(&mut sums, x, c);
+        add::<3, R>(&mut sums, x, d);
+    }
+    for (i, group) in rest.iter().enumerate() {
+        let weights = load(group);
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            *sums = dot::<0>(*sums, NeonDotprod::row(&row[fours.len() * 4 + i]), weights);
+        }
+    }
+    sums
 }
 
 /// Adds the products of one group, number `G` of the four in each register of `x`.
@@ -104,7 +116,14 @@ fn add<const G: i32, const R: usize>(sums: &mut [Sums; R], x: [int8x16_t; R], gr
 #[inline(always)]
 fn dot<const G: i32>(sums: Sums, x: int8x16_t, weights: [int8x16_t; 4]) -> Sums {
     // SAFETY: see the top.
-    from_fn(|i| unsafe { sdot::<G>(sums[i], weights[i], x) })
+    unsafe {
+        [
+            sdot::<G>(sums[0], weights[0], x),
+            sdot::<G>(sums[1], weights[1], x),
+            sdot::<G>(sums[2], weights[2], x),
+            sdot::<G>(sums[3], weights[3], x),
+        ]
+    }
 }
 
 #[inline]

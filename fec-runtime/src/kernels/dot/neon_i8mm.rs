@@ -6,7 +6,6 @@
 
 use core::arch::aarch64::*;
 use core::arch::asm;
-use core::array::from_fn;
 
 use super::neon::{self, Four, Sums, Table, load, rows, scaled};
 use super::{Dot, Group};
@@ -25,7 +24,7 @@ impl Dot for NeonI8mm {
     type Row = uint8x16_t;
     type Table = Table;
 
-    const ROWS: usize = 6;
+    const ROWS: usize = 4;
     const PANELS: usize = 1;
 
     #[inline(always)]
@@ -60,15 +59,19 @@ impl Dot for NeonI8mm {
         panels: [&[Group]; P],
         start: [Sums; P],
     ) -> [[Sums; P]; R] {
-        let sums: [[Sums; R]; P] = from_fn(|p| {
-            let rows = rows::<R>(x, stride, panels[p].len());
-            if R.is_multiple_of(2) {
-                pairs_of_rows(rows, panels[p], start[p])
+        let mut sums = [[start[0]; P]; R];
+        for (p, (panel, start)) in panels.into_iter().zip(start).enumerate() {
+            let rows: [_; R] = rows(x, stride, panel.len());
+            let column = if R.is_multiple_of(2) {
+                pairs_of_rows(rows, panel, start)
             } else {
-                row_by_row(rows, panels[p], start[p])
+                row_by_row(rows, panel, start)
+            };
+            for (sums, column) in sums.iter_mut().zip(column) {
+                sums[p] = column;
             }
-        });
-        from_fn(|r| from_fn(|p| sums[p][r]))
+        }
+        sums
     }
 
     #[inline(always)]
@@ -91,23 +94,36 @@ fn pairs_of_rows<const R: usize>(
     start: Sums,
 ) -> [Sums; R] {
     let blocks = blocks(start);
-    let mut sums: [Sums; R] = from_fn(|r| blocks[r % 2]);
+    let mut sums = [start; R];
+    for (r, sums) in sums.iter_mut().enumerate() {
+        *sums = blocks[r % 2];
+    }
     let (fours, rest) = panel.as_chunks::<4>();
-    let rows_fours = rows.map(|row| &row.as_chunks::<4>().0[..fours.len()]);
     for (i, [a, b, c, d]) in fours.iter().enumerate() {
-        let x = rows_fours.map(|row| bytes(&row[i]));
-        // Groups 0 and 1 of both rows of a pair, then groups 2 and 3.
-        let low: [uint8x16_t; R] = from_fn(|r| first_halves(x[r & !1], x[r | 1]));
-        add_two(&mut sums, low, load(a), load(b));
-        let high: [uint8x16_t; R] = from_fn(|r| second_halves(x[r & !1], x[r | 1]));
-        add_two(&mut sums, high, load(c), load(d));
+        // Groups 0 and 1 of both rows of a pair in the place of the first, groups 2 and 3 in that of the second.
+        let mut x = [zeros(); R];
+        for (x, rows) in x.chunks_exact_mut(2).zip(rows.chunks_exact(2)) {
+            let first = bytes(&rows[0].as_chunks::<4>().0[i]);
+            let second = bytes(&rows[1].as_chunks::<4>().0[i]);
+            x[0] = first_halves(first, second);
+            x[1] = second_halves(first, second);
+        }
+        add_two::<0, R>(&mut sums, x, load(a), load(b));
+        add_two::<1, R>(&mut sums, x, load(c), load(d));
     }
     for (i, group) in rest.iter().enumerate() {
-        let x = rows.map(|row| bytes(&[row[fours.len() * 4 + i], [0; 4], [0; 4], [0; 4]]));
-        let x: [uint8x16_t; R] = from_fn(|r| first_halves(x[r & !1], x[r | 1]));
-        add_two(&mut sums, x, load(group), load(&[0; 64]));
+        let mut x = [zeros(); R];
+        for (x, rows) in x.chunks_exact_mut(2).zip(rows.chunks_exact(2)) {
+            let k = fours.len() * 4 + i;
+            x[0] = first_halves(NeonI8mm::row(&rows[0][k]), NeonI8mm::row(&rows[1][k]));
+        }
+        add_two::<0, R>(&mut sums, x, load(group), load(&[0; GROUP * LANES]));
     }
-    from_fn(|r| lines(sums[r & !1], sums[r | 1])[r % 2])
+    for pair in sums.chunks_exact_mut(2) {
+        let lines = lines(pair[0], pair[1]);
+        pair.copy_from_slice(&lines);
+    }
+    sums
 }
 
 /// SUDOT for a row that has no partner.
@@ -117,41 +133,42 @@ fn row_by_row<const R: usize>(
     panel: &[Group],
     start: Sums,
 ) -> [Sums; R] {
-    rows.map(|row| {
-        let mut sums = start;
+    let mut sums = [start; R];
+    for (sums, row) in sums.iter_mut().zip(rows) {
         let (fours, rest) = panel.as_chunks::<4>();
         let (row_fours, row_rest) = row.as_chunks::<4>();
         for (x, [a, b, c, d]) in row_fours.iter().zip(fours) {
             let x = bytes(x);
-            sums = dot::<0>(sums, x, load(a));
-            sums = dot::<1>(sums, x, load(b));
-            sums = dot::<2>(sums, x, load(c));
-            sums = dot::<3>(sums, x, load(d));
+            *sums = dot::<0>(*sums, x, load(a));
+            *sums = dot::<1>(*sums, x, load(b));
+            *sums = dot::<2>(*sums, x, load(c));
+            *sums = dot::<3>(*sums, x, load(d));
         }
         for (x, group) in row_rest.iter().zip(rest) {
-            sums = dot::<0>(sums, NeonI8mm::row(x), load(group));
+            *sums = dot::<0>(*sums, NeonI8mm::row(x), load(group));
         }
-        sums
-    })
+    }
+    sums
 }
 
-/// Adds the products of two groups. `x` has the bytes of a pair of rows at the places of both.
+/// Adds the products of two groups, which each pair of rows has in the register of its row `H`.
 #[inline(always)]
-fn add_two<const R: usize>(
+fn add_two<const H: usize, const R: usize>(
     sums: &mut [Sums; R],
     x: [uint8x16_t; R],
     first: [int8x16_t; 4],
     second: [int8x16_t; 4],
 ) {
-    for i in 0..4 {
-        let (a, b) = zip(first[i], second[i]);
-        for pair in 0..R / 2 {
+    for (i, (first, second)) in first.into_iter().zip(second).enumerate() {
+        let (a, b) = zip(first, second);
+        for (sums, x) in sums.chunks_exact_mut(2).zip(x.chunks_exact(2)) {
             // Blocks 2i and 2i + 1.
-            let block = &mut sums[2 * pair + i / 2];
+            let block = &mut sums[i / 2];
+            let at = 2 * (i % 2);
             // SAFETY: see the top.
             unsafe {
-                block[2 * (i % 2)] = usmmla(block[2 * (i % 2)], x[2 * pair], a);
-                block[2 * (i % 2) + 1] = usmmla(block[2 * (i % 2) + 1], x[2 * pair], b);
+                block[at] = usmmla(block[at], x[H], a);
+                block[at + 1] = usmmla(block[at + 1], x[H], b);
             }
         }
     }
@@ -185,32 +202,35 @@ fn second_halves(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
 /// The start of two equal rows as blocks, 0 to 3 and 4 to 7.
 #[inline(always)]
 fn blocks([a, b, c, d]: Sums) -> [Sums; 2] {
-    let both = |sums: int32x4_t| {
-        // SAFETY: see the top.
-        unsafe {
-            let (low, high) = (vget_low_s32(sums), vget_high_s32(sums));
-            (vcombine_s32(low, low), vcombine_s32(high, high))
-        }
-    };
-    let (a, b, c, d) = (both(a), both(b), both(c), both(d));
-    [[a.0, a.1, b.0, b.1], [c.0, c.1, d.0, d.1]]
+    let [[a, e], [b, f], [c, g], [d, h]] = [halves(a, a), halves(b, b), halves(c, c), halves(d, d)];
+    [[a, e, b, f], [c, g, d, h]]
 }
 
 /// Two rows from their blocks.
 #[inline(always)]
 fn lines(first: Sums, second: Sums) -> [Sums; 2] {
-    let two = |a: int32x4_t, b: int32x4_t| {
-        // SAFETY: see the top.
-        unsafe {
-            (
-                vcombine_s32(vget_low_s32(a), vget_low_s32(b)),
-                vcombine_s32(vget_high_s32(a), vget_high_s32(b)),
-            )
-        }
-    };
-    let (a, b) = (two(first[0], first[1]), two(first[2], first[3]));
-    let (c, d) = (two(second[0], second[1]), two(second[2], second[3]));
-    [[a.0, b.0, c.0, d.0], [a.1, b.1, c.1, d.1]]
+    let ([a, e], [b, f]) = (halves(first[0], first[1]), halves(first[2], first[3]));
+    let ([c, g], [d, h]) = (halves(second[0], second[1]), halves(second[2], second[3]));
+    [[a, b, c, d], [e, f, g, h]]
+}
+
+/// The first halves of two registers, and the second ones.
+#[inline(always)]
+fn halves(a: int32x4_t, b: int32x4_t) -> [int32x4_t; 2] {
+    // SAFETY: see the top.
+    unsafe {
+        [
+            vcombine_s32(vget_low_s32(a), vget_low_s32(b)),
+            vcombine_s32(vget_high_s32(a), vget_high_s32(b)),
+        ]
+    }
+}
+
+/// Sixteen bytes of 0.
+#[inline(always)]
+fn zeros() -> uint8x16_t {
+    // SAFETY: see the top.
+    unsafe { vdupq_n_u8(0) }
 }
 
 /// Four groups of a row.
@@ -223,7 +243,14 @@ fn bytes(x: &Four) -> uint8x16_t {
 #[inline(always)]
 fn dot<const G: i32>(sums: Sums, x: uint8x16_t, weights: [int8x16_t; 4]) -> Sums {
     // SAFETY: see the top.
-    from_fn(|i| unsafe { sudot::<G>(sums[i], weights[i], x) })
+    unsafe {
+        [
+            sudot::<G>(sums[0], weights[0], x),
+            sudot::<G>(sums[1], weights[1], x),
+            sudot::<G>(sums[2], weights[2], x),
+            sudot::<G>(sums[3], weights[3], x),
+        ]
+    }
 }
 
 #[inline]
