@@ -167,8 +167,12 @@ fn add<const A: i32, const B: i32, const R: usize>(
     group: &Group,
 ) {
     let weights = Neon::weights(group);
-    for (sums, x) in sums.iter_mut().zip(x) {
-        *sums = Neon::dot(*sums, pairs::<A, B>(x), weights);
+    let mut pairs_of = [[zeros(); 2]; R];
+    for (pair, x) in pairs_of.iter_mut().zip(x) {
+        *pair = pairs::<A, B>(x);
+    }
+    for (sums, x) in sums.iter_mut().zip(pairs_of) {
+        *sums = Neon::dot(*sums, x, weights);
     }
 }
 
