@@ -165,15 +165,17 @@ pub(crate) fn add_rows(
         kernels.matmul_i8(&bytes.product(weights, panels, epilogue), Out::Values(out));
         return;
     }
-    let [wide, sums] = cut(scratch, [room(x.len()), rows * outputs]);
-    let x = floats(kernels, x, wide);
     let epilogue = bias.map_or(Epilogue::Accumulate, Epilogue::Residual);
-    let product = Matmul::dense(x, rows, *weights, epilogue);
     match out {
-        ValuesMut::F32(out) => kernels.matmul(&product, out),
+        ValuesMut::F32(out) => {
+            let x = floats(kernels, x, scratch);
+            kernels.matmul(&Matmul::dense(x, rows, *weights, epilogue), out);
+        }
         ValuesMut::F16(out) => {
+            let [wide, sums] = cut(scratch, [room(x.len()), rows * outputs]);
+            let x = floats(kernels, x, wide);
             kernels.widen(Values::F16(out), sums);
-            kernels.matmul(&product, sums);
+            kernels.matmul(&Matmul::dense(x, rows, *weights, epilogue), sums);
             kernels.narrow(sums, out);
         }
     }
