@@ -204,9 +204,13 @@ impl Tile<'_> {
     #[inline(always)]
     fn gelu<L: Lanes, const R: usize>(&mut self) {
         let mut row = 0;
-        while R - row >= 3 {
-            self.gelu_rows::<L, 3>(row);
-            row += 3;
+        while L::TILE_PANELS > 1 && R - row >= 4 {
+            self.gelu_rows::<L, 4>(row);
+            row += 4;
+        }
+        while R - row >= 2 {
+            self.gelu_rows::<L, 2>(row);
+            row += 2;
         }
         while row < R {
             self.gelu_rows::<L, 1>(row);
