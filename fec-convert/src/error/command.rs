@@ -22,23 +22,6 @@ impl Error {
                 "--keep: the network has no layer {} with weights; the nearest name is {nearest}",
                 Shown(given)
             ),
-            Self::IntegerOption { option } => write!(
-                f,
-                "{} goes with integer networks alone: add --dtype i8, or leave it out",
-                Shown(option)
-            ),
-            Self::NoClasses { cause } => write!(
-                f,
-                "--max-drop needs images in class folders, DIR/CLASS/*, named like --labels: {cause}"
-            ),
-            Self::DropsTooFar {
-                drop,
-                allowed,
-                images,
-            } => write!(
-                f,
-                "--max-drop {allowed}: even with all layers kept finer top-1 is {drop:.2} points below f32 on {images} images; allow more, or pack as f16"
-            ),
             Self::LabelsNotText { line } => write!(
                 f,
                 "line {line} is not UTF-8 text; expected one label a line: save the file as UTF-8"
@@ -89,8 +72,50 @@ impl Error {
                 "no readable image found; looked for {}",
                 fec::image::READABLE
             ),
+            _ => self.fmt_integers(f),
+        }
+    }
+
+    /// Faults of what makes a network of integers.
+    fn fmt_integers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IntegerOption { option } => write!(
+                f,
+                "{} goes with integer networks alone: add --dtype i8, or leave it out",
+                Shown(option)
+            ),
+            Self::NoClasses { cause } => write!(
+                f,
+                "--max-drop needs images in class folders, DIR/CLASS/*, named like --labels: {cause}"
+            ),
+            Self::DropsTooFar {
+                drop,
+                allowed,
+                images,
+            } => write!(
+                f,
+                "--max-drop {allowed}: even with all layers kept finer top-1 is {drop:.2} points below f32 on {images} images; allow more, or pack as f16"
+            ),
             // The variants above this function have been shown already.
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drop_that_stays_too_far_is_one_line_with_both_numbers() {
+        let error = Error::DropsTooFar {
+            drop: 1.25,
+            allowed: 0.5,
+            images: 400,
+        };
+        assert_eq!(
+            error.to_string(),
+            "--max-drop 0.5: even with all layers kept finer top-1 is 1.25 points below f32 on 400 images; allow more, or pack as f16"
+        );
     }
 }
