@@ -76,12 +76,17 @@ fn reference_equals_golden_on_published_networks() {
 
 #[test]
 fn engine_equals_golden() {
-    check_all(&mut Engine::new(Kernels::portable()), &SMALL_CASES);
+    for kernels in Kernels::available() {
+        check_all(&mut Engine::new(kernels), &SMALL_CASES);
+        check_all(&mut Engine::new(kernels.exact()), &SMALL_CASES);
+    }
 }
 
 #[test]
 fn engine_equals_golden_on_published_networks() {
-    check_all(&mut Engine::new(Kernels::portable()), &LARGE_CASES);
+    for kernels in Kernels::available() {
+        check_all(&mut Engine::new(kernels), &LARGE_CASES);
+    }
 }
 
 /// All keys of this mixer are equal (its weights are zero), and so are all cosines.
@@ -90,8 +95,9 @@ fn equal_cosines_go_to_the_lowest_index() {
     let [case] = &golden::load(&["i_nano_ties_64"])[..] else {
         panic!("a fixture")
     };
-    let subjects: [&mut dyn Subject; 2] = [&mut Reference, &mut Engine::new(Kernels::portable())];
-    for subject in subjects {
+    let engines = Kernels::available().map(|kernels| Box::new(Engine::new(kernels)) as Box<_>);
+    let subjects = core::iter::once(Box::new(Reference) as Box<dyn Subject>).chain(engines);
+    for mut subject in subjects {
         let own = subject.run(case, None).own;
         assert!(
             own["network.4.0.token_mixer"].iter().all(|&a| a == 0),
