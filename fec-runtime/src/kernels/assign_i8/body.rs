@@ -36,8 +36,6 @@ fn blocks<D: Dot, const LOCAL: bool>(a: &AssignI8<'_>, out: &mut [u16]) {
                 tile::<D, LOCAL, 6>(a, &block, first, out)
             } else if left >= 4 {
                 tile::<D, LOCAL, 4>(a, &block, first, out)
-            } else if left >= 2 {
-                tile::<D, LOCAL, 2>(a, &block, first, out)
             } else {
                 tile::<D, LOCAL, 1>(a, &block, first, out)
             };

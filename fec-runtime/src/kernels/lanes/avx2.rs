@@ -46,7 +46,8 @@ pub(super) fn sum(eight: __m256) -> f32 {
 impl<const FUSED: bool> Lanes for Avx2<FUSED> {
     type Ints = [__m256i; 2];
 
-    const TILE_ROWS: usize = 6;
+    // The exact form has the few products of integer networks that are not of bytes.
+    const TILE_ROWS: usize = if FUSED { 6 } else { 4 };
     const TILE_PANELS: usize = 1;
 
     #[inline(always)]

@@ -10,12 +10,13 @@ use crate::format::LANES;
 use crate::kernels::activation::{gelu_pieces, gelu_side_by_side};
 use crate::kernels::lanes::Lanes;
 
+/// `E` is the exact form of `L`: weights in 8 bits belong to integer networks, which fuse nothing.
 #[inline(always)]
-pub(in crate::kernels) fn matmul<L: Lanes>(m: &Matmul<'_>, out: &mut [f32]) {
+pub(in crate::kernels) fn matmul<L: Lanes, E: Lanes>(m: &Matmul<'_>, out: &mut [f32]) {
     match m.weights.panels {
         Panels::F32(values) => columns::<L, f32>(m, values, out),
         Panels::F16(values) => columns::<L, u16>(m, values, out),
-        Panels::I8(panels) => columns::<L, i8>(m, panels.values, out),
+        Panels::I8(panels) => columns::<E, i8>(m, panels.values, out),
     }
 }
 
@@ -43,34 +44,27 @@ fn column<L: Lanes, S: Stored, const P: usize>(
     panel: usize,
     out: &mut [f32],
 ) {
+    // Each size of tile costs the program some kilobytes: few of them, and small ones where products are few.
     let mut n = 0;
-    if L::TILE_ROWS >= 14 {
-        while m.rows - n >= 14 {
-            tile::<L, S, 14, P>(m, values, panel, n, out);
-            n += 14;
-        }
+    while L::TILE_ROWS >= 14 && m.rows - n >= 14 {
+        tile::<L, S, 14, P>(m, values, panel, n, out);
+        n += 14;
     }
-    if L::TILE_ROWS >= 14 {
-        while m.rows - n >= 7 {
-            tile::<L, S, 7, P>(m, values, panel, n, out);
-            n += 7;
-        }
-    } else if L::TILE_ROWS >= 6 {
-        while m.rows - n >= 6 {
-            tile::<L, S, 6, P>(m, values, panel, n, out);
-            n += 6;
-        }
+    while L::TILE_ROWS >= 14 && m.rows - n >= 7 {
+        tile::<L, S, 7, P>(m, values, panel, n, out);
+        n += 7;
+    }
+    while L::TILE_ROWS == 6 && m.rows - n >= 6 {
+        tile::<L, S, 6, P>(m, values, panel, n, out);
+        n += 6;
     }
     while m.rows - n >= 4 {
         tile::<L, S, 4, P>(m, values, panel, n, out);
         n += 4;
     }
-    while m.rows - n >= 2 {
-        tile::<L, S, 2, P>(m, values, panel, n, out);
-        n += 2;
-    }
-    if n < m.rows {
+    while m.rows - n >= 1 {
         tile::<L, S, 1, P>(m, values, panel, n, out);
+        n += 1;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The body over any instruction set: tiles of rows and panels whose sums stay in registers, then the epilogue.
 
-use super::finish::{Add, AddHalf, Finish, Gelu, Place, Store, Table, Tile, write};
+use super::finish::{Add, Finish, Gelu, Place, Store, Table, Tile, write};
 use super::{EpilogueI8, MatmulI8, Out, RowScales};
 use crate::format::{GROUP, LANES};
 use crate::kernels::ValuesMut;
@@ -13,17 +13,14 @@ pub(in crate::kernels) fn matmul<D: Dot>(m: &MatmulI8<'_>, out: Out<'_>) {
         (EpilogueI8::Table { table, .. }, Out::Bytes(out)) => {
             panels::<D, _>(m, Table(&D::table(table)), out)
         }
-        (epilogue, Out::Values(ValuesMut::F32(out))) => match epilogue {
-            EpilogueI8::Gelu { .. } => panels::<D, _>(m, Gelu, out),
-            EpilogueI8::Residual(_) => panels::<D, _>(m, Add::<true>, out),
-            EpilogueI8::Accumulate => panels::<D, _>(m, Add::<false>, out),
-            _ => panels::<D, _>(m, Store, out),
-        },
-        (EpilogueI8::Residual(_), Out::Values(ValuesMut::F16(out))) => {
-            panels::<D, _>(m, AddHalf::<true>, out);
+        (EpilogueI8::Gelu { .. }, Out::Values(ValuesMut::F32(out))) => {
+            panels::<D, _>(m, Gelu, out);
         }
-        (EpilogueI8::Accumulate, Out::Values(ValuesMut::F16(out))) => {
-            panels::<D, _>(m, AddHalf::<false>, out);
+        (EpilogueI8::Norm { .. }, Out::Values(ValuesMut::F32(out))) => {
+            panels::<D, _>(m, Store, out);
+        }
+        (EpilogueI8::Residual(_) | EpilogueI8::Accumulate, Out::Values(ValuesMut::F16(out))) => {
+            panels::<D, _>(m, Add, out);
         }
         // `MatmulI8::check` has refused all else.
         _ => {}
@@ -50,19 +47,15 @@ struct Columns<'a, D: Dot, const P: usize> {
 /// All panels, as many at a time as a tile has; all rows for each.
 #[inline(always)]
 fn panels<D: Dot, F: Finish<D>>(m: &MatmulI8<'_>, finish: F, out: &mut [F::Item]) {
-    let whole = m.outputs / LANES;
     let mut panel = 0;
-    while D::PANELS == 2 && panel + 2 <= whole {
+    while D::PANELS == 2 && (panel + 2) * LANES <= m.outputs {
         rows(m, &columns::<D, 2>(m, panel, LANES), finish, out);
         panel += 2;
     }
-    while panel < whole {
-        rows(m, &columns::<D, 1>(m, panel, LANES), finish, out);
-        panel += 1;
-    }
-    if !m.outputs.is_multiple_of(LANES) {
-        let count = m.outputs % LANES;
+    while panel * LANES < m.outputs {
+        let count = LANES.min(m.outputs - panel * LANES);
         rows(m, &columns::<D, 1>(m, panel, count), finish, out);
+        panel += 1;
     }
 }
 
@@ -120,7 +113,8 @@ fn epilogue<L: Lanes>(m: &MatmulI8<'_>, panel: usize, scales: &[f32; LANES]) -> 
     (scales.mul(factor), offset.mul(L::splat(inverse)))
 }
 
-/// All rows with some panels. The tiles' sizes are those that the published networks' maps divide into.
+/// All rows with some panels. The tiles' sizes are those that the published networks' maps divide into; each costs the program some
+/// kilobytes per epilogue, so that there are few.
 #[inline(always)]
 fn rows<D: Dot, F: Finish<D>, const P: usize>(
     m: &MatmulI8<'_>,
@@ -135,12 +129,12 @@ fn rows<D: Dot, F: Finish<D>, const P: usize>(
             tile::<D, F, P, 14>(m, columns, finish, n, out)
         } else if D::ROWS >= 14 && left >= 7 {
             tile::<D, F, P, 7>(m, columns, finish, n, out)
-        } else if D::ROWS >= 6 && left >= 6 {
-            tile::<D, F, P, 6>(m, columns, finish, n, out)
-        } else if left >= 4 {
-            tile::<D, F, P, 4>(m, columns, finish, n, out)
-        } else if left >= 2 {
+        } else if D::ROWS >= 14 && left >= 2 {
             tile::<D, F, P, 2>(m, columns, finish, n, out)
+        } else if D::ROWS == 6 && left >= 6 {
+            tile::<D, F, P, 6>(m, columns, finish, n, out)
+        } else if D::ROWS <= 6 && left >= 4 {
+            tile::<D, F, P, 4>(m, columns, finish, n, out)
         } else {
             tile::<D, F, P, 1>(m, columns, finish, n, out)
         };

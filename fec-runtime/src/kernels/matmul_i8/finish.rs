@@ -19,13 +19,12 @@ pub(super) struct Tile<'a, D: Dot, const R: usize, const P: usize> {
 }
 
 impl<D: Dot, const R: usize, const P: usize> Tile<'_, D, R, P> {
-    /// v, without c unless `offset`.
+    /// v of row r with panel p.
     #[inline(always)]
-    fn value(&self, r: usize, p: usize, offset: bool) -> D::Lanes {
+    fn value(&self, r: usize, p: usize) -> D::Lanes {
         let (a, c) = self.both[p];
         let sums = D::Lanes::from_ints(self.sums[r][p]);
-        let value = sums.mul(a).mul(D::Lanes::splat(self.scales[r]));
-        if offset { value.add(c) } else { value }
+        sums.mul(a).mul(D::Lanes::splat(self.scales[r])).add(c)
     }
 }
 
@@ -91,8 +90,6 @@ pub(super) fn write<D: Dot, F: Finish<D>, const R: usize, const P: usize>(
 pub(super) trait Finish<D: Dot>: Copy {
     /// What the result consists of.
     type Item;
-    /// Whether c is added to the values.
-    const OFFSET: bool = true;
 
     /// Sixteen values.
     fn lanes(self, values: D::Lanes, out: &mut [Self::Item; LANES]);
@@ -109,9 +106,9 @@ pub(super) trait Finish<D: Dot>: Copy {
         r: usize,
     ) {
         if r < R {
-            self.lanes(tile.value(r, 0, Self::OFFSET), place.whole(r, 0));
+            self.lanes(tile.value(r, 0), place.whole(r, 0));
             if P == 2 {
-                self.lanes(tile.value(r, P - 1, Self::OFFSET), place.whole(r, P - 1));
+                self.lanes(tile.value(r, P - 1), place.whole(r, P - 1));
             }
         }
     }
@@ -125,7 +122,7 @@ pub(super) trait Finish<D: Dot>: Copy {
         r: usize,
     ) {
         let out = &mut place.out[r * place.stride..][..place.count];
-        self.part_lanes(tile.value(r, 0, Self::OFFSET), out);
+        self.part_lanes(tile.value(r, 0), out);
     }
 }
 
@@ -165,32 +162,12 @@ impl<D: Dot> Finish<D> for Gelu {
     }
 }
 
-/// out = out + v; without an offset where the epilogue has none.
+/// out = out + v, on f16.
 #[derive(Clone, Copy)]
-pub(super) struct Add<const OFFSET: bool>;
+pub(super) struct Add;
 
-impl<D: Dot, const OFFSET: bool> Finish<D> for Add<OFFSET> {
-    type Item = f32;
-    const OFFSET: bool = OFFSET;
-
-    #[inline(always)]
-    fn lanes(self, values: D::Lanes, out: &mut [f32; LANES]) {
-        D::Lanes::load(out).add(values).store(out);
-    }
-
-    #[inline(always)]
-    fn part_lanes(self, values: D::Lanes, out: &mut [f32]) {
-        D::Lanes::load_part(out).add(values).store_part(out);
-    }
-}
-
-/// The same on f16.
-#[derive(Clone, Copy)]
-pub(super) struct AddHalf<const OFFSET: bool>;
-
-impl<D: Dot, const OFFSET: bool> Finish<D> for AddHalf<OFFSET> {
+impl<D: Dot> Finish<D> for Add {
     type Item = u16;
-    const OFFSET: bool = OFFSET;
 
     #[inline(always)]
     fn lanes(self, values: D::Lanes, out: &mut [u16; LANES]) {
@@ -236,10 +213,10 @@ impl<D: Dot> Finish<D> for Table<'_, D::Table> {
         }
         let row = |i: usize| (r + i / P).min(R - 1);
         let values = [
-            tile.value(row(0), 0, true),
-            tile.value(row(1), 1 % P, true),
-            tile.value(row(2), 0, true),
-            tile.value(row(3), 1 % P, true),
+            tile.value(row(0), 0),
+            tile.value(row(1), 1 % P),
+            tile.value(row(2), 0),
+            tile.value(row(3), 1 % P),
         ];
         let bytes = D::look_up(values, self.0);
         *place.whole(row(0), 0) = bytes[0];

@@ -90,10 +90,10 @@ pub struct MatmulI8<'a> {
     pub epilogue: EpilogueI8<'a>,
 }
 
-/// Where a product goes: bytes from a table, values otherwise (f32 from `Norm` and `Gelu`).
+/// Where a product goes: f32 from `Norm` and `Gelu`, bytes from `Table`, a map of f16 from the others.
 #[derive(Debug)]
 pub enum Out<'a> {
-    /// A map, or f32.
+    /// f32, or a map of f16.
     Values(ValuesMut<'a>),
     /// Bytes.
     Bytes(&'a mut [u8]),
@@ -140,8 +140,8 @@ impl MatmulI8<'_> {
             (EpilogueI8::Norm { bias, sums, .. }, Out::Values(ValuesMut::F32(_)))
             | (EpilogueI8::Gelu { bias, sums, .. }, Out::Values(ValuesMut::F32(_)))
             | (EpilogueI8::Table { bias, sums, .. }, Out::Bytes(_)) => ([bias, sums], true),
-            (EpilogueI8::Residual(bias), Out::Values(_)) => ([bias, bias], true),
-            (EpilogueI8::Accumulate, Out::Values(_)) => return,
+            (EpilogueI8::Residual(bias), Out::Values(ValuesMut::F16(_))) => ([bias, bias], true),
+            (EpilogueI8::Accumulate, Out::Values(ValuesMut::F16(_))) => return,
             _ => ([&[][..]; 2], false),
         };
         assert!(fits, "an epilogue that does not give this type");

@@ -41,7 +41,7 @@ pub(super) const fn table(isa: Isa, exact: &'static Kernels) -> Kernels {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn matmul<const FUSED: bool>(m: &Matmul<'_>, out: &mut [f32]) {
-    matmul_f32::tiled::matmul::<Avx2<FUSED>>(m, out);
+    matmul_f32::tiled::matmul::<Avx2<FUSED>, L>(m, out);
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

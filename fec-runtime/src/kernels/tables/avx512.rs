@@ -41,7 +41,7 @@ pub(super) const fn table(isa: Isa, exact: &'static Kernels) -> Kernels {
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn matmul<const FUSED: bool>(m: &Matmul<'_>, out: &mut [f32]) {
-    matmul_f32::tiled::matmul::<Avx512<FUSED>>(m, out);
+    matmul_f32::tiled::matmul::<Avx512<FUSED>, L>(m, out);
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
