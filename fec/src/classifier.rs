@@ -1,14 +1,16 @@
 //! Photos through a model: brought to its size as its file says, then run in one arena that is used again and again.
 
 use core::time::Duration;
+use std::path::Path;
 use std::time::Instant;
 
 use fec_runtime::kernels::Kernels;
 use fec_runtime::{AlignedBytes, Image, ImageSize, Model, Output, Plan, Probe, Session};
 
 use crate::error::Error;
-use crate::image::Photo;
+use crate::image::{Orientation, Photo, read_file};
 use crate::preprocess::{self, Preprocessing, Resizer};
+use crate::stream;
 
 /// A model made ready for images of one size.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Classifier<'m> {
 /// How long the parts of a run took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Times {
+    /// Reading a file and decoding it.
+    pub decode: Duration,
     /// Resize and crop.
     pub preprocess: Duration,
     /// The network.
@@ -78,17 +82,58 @@ impl<'m> Classifier<'m> {
             &mut self.input,
         );
         let preprocess = started.elapsed();
+        let (result, network) = self.run_input(read)?;
+        let times = Times {
+            decode: Duration::ZERO,
+            preprocess,
+            network,
+        };
+        Ok((result, times))
+    }
+
+    /// Classifies an image file, or standard input for `-`: what [`Photo::open`] and [`Classifier::classify`] give, without holding the
+    /// whole photo where its format allows that.
+    ///
+    /// # Errors
+    /// Those of [`Photo::open`]; [`Error::Runtime`].
+    pub fn classify_file<R>(
+        &mut self,
+        path: &Path,
+        orientation: Orientation,
+        read: impl FnOnce(&Output<'_>) -> R,
+    ) -> Result<(R, Times), Error> {
+        let started = Instant::now();
+        let bytes = read_file(path)?;
+        let reading = started.elapsed();
+        let parts = stream::load(
+            path,
+            &bytes,
+            orientation,
+            &self.preprocessing,
+            &mut self.resizer,
+            &mut self.input,
+        )?;
+        // The file is not held while the network runs.
+        drop(bytes);
+        let (result, network) = self.run_input(read)?;
+        let times = Times {
+            decode: reading + parts.decode,
+            preprocess: parts.preprocess,
+            network,
+        };
+        Ok((result, times))
+    }
+
+    /// Runs the network on the prepared input.
+    fn run_input<R>(
+        &mut self,
+        read: impl FnOnce(&Output<'_>) -> R,
+    ) -> Result<(R, Duration), Error> {
         let input = core::mem::take(&mut self.input);
         let started = Instant::now();
         let result = self.run(&input, &mut (), read);
         self.input = input;
-        Ok((
-            result?,
-            Times {
-                preprocess,
-                network: started.elapsed(),
-            },
-        ))
+        Ok((result?, started.elapsed()))
     }
 
     /// Runs the network on an image that has the plan's size already, under a probe's eyes.

@@ -7,9 +7,11 @@ use core::error::Error as _;
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
+use ::image::metadata::Orientation as Turn;
 use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
 use crate::error::Error;
+use crate::jpeg::{self, Jpeg};
 
 /// Most pixels of an image; the header is asked before anything is decoded.
 pub const MAX_PIXELS: u64 = 100_000_000;
@@ -73,6 +75,11 @@ impl Photo {
         orientation: Orientation,
     ) -> Result<Photo, Error> {
         let name = name.as_ref();
+        if let Some(jpeg) = row_by_row(name, bytes)?
+            && let Some(photo) = whole(&jpeg, orientation)
+        {
+            return Ok(photo);
+        }
         let reader = ImageReader::new(Cursor::new(bytes))
             .with_guessed_format()
             .map_err(|e| Error::from_read(name, e))?;
@@ -106,16 +113,21 @@ impl Photo {
             Orientation::Ignore => None,
         };
         let image = DynamicImage::from_decoder(decoder).map_err(fault)?;
-        let mut image = DynamicImage::ImageRgb8(to_rgb8(image));
+        Ok(Photo::turned(to_rgb8(image), turn))
+    }
+
+    /// The image as the camera was held.
+    fn turned(image: RgbImage, turn: Option<Turn>) -> Photo {
+        let mut image = DynamicImage::ImageRgb8(image);
         if let Some(turn) = turn {
             image.apply_orientation(turn);
         }
         let image = image.into_rgb8();
-        Ok(Photo {
+        Photo {
             width: image.width() as usize,
             height: image.height() as usize,
             pixels: image.into_raw(),
-        })
+        }
     }
 
     /// The pixel in column `x` and row `y`, black outside.
@@ -171,8 +183,48 @@ impl Photo {
     }
 }
 
+/// A JPEG file that can be decoded row by row, its size and its end checked; `None` for all that other decoders read.
+pub(crate) fn row_by_row<'a>(name: &Path, bytes: &'a [u8]) -> Result<Option<Jpeg<'a>>, Error> {
+    let Some(jpeg) = Jpeg::new(bytes) else {
+        return Ok(None);
+    };
+    let (width, height) = jpeg.size();
+    if width as u64 * height as u64 > MAX_PIXELS {
+        return Err(Error::ImageSize {
+            path: name.into(),
+            width: width as u32,
+            height: height as u32,
+        });
+    }
+    if !jpeg::is_complete(bytes) {
+        return Err(Error::TruncatedImage {
+            path: name.into(),
+            format: format_name(ImageFormat::Jpeg),
+        });
+    }
+    Ok(Some(jpeg))
+}
+
+/// All of a JPEG file's pixels; `None` where its data are damaged, which another decoder may forgive.
+fn whole(jpeg: &Jpeg<'_>, orientation: Orientation) -> Option<Photo> {
+    let (width, height) = jpeg.size();
+    let mut pixels = Vec::with_capacity(width * height * 3);
+    jpeg.rows(0..height, 0..width, |_, row| {
+        let (red, rest) = row.split_at(width);
+        let (green, blue) = rest.split_at(width);
+        let colours = red.iter().zip(green).zip(blue);
+        pixels.extend(colours.flat_map(|((&r, &g), &b)| [r, g, b]));
+    })?;
+    let image = RgbImage::from_raw(width as u32, height as u32, pixels)?;
+    let turn = match orientation {
+        Orientation::Apply => jpeg.turn(),
+        Orientation::Ignore => None,
+    };
+    Some(Photo::turned(image, turn))
+}
+
 /// All bytes of a file, or of standard input for `-`, up to [`MAX_FILE_BYTES`].
-fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
         io::stdin()
@@ -280,7 +332,7 @@ fn to_rgb8(image: DynamicImage) -> RgbImage {
 /// Whether all of the file is there, where its decoder does not say so itself.
 fn is_complete(format: ImageFormat, bytes: &[u8]) -> bool {
     match format {
-        ImageFormat::Jpeg => jpeg_is_complete(bytes),
+        ImageFormat::Jpeg => jpeg::is_complete(bytes),
         // RIFF: the length of what follows stands in bytes 4 to 7.
         ImageFormat::WebP => match bytes.get(4..8) {
             Some(&[a, b, c, d]) => {
@@ -289,38 +341,6 @@ fn is_complete(format: ImageFormat, bytes: &[u8]) -> bool {
             _ => false,
         },
         _ => true,
-    }
-}
-
-/// Whether a JPEG file reaches the end marker of its image. The decoder would fill a missing rest with grey, which must not pass for a
-/// photo: PIL refuses such files as well. Walks marker by marker (ITU T.81, annex B), so thumbnails inside segments do not count.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    const START: u8 = 0xD8;
-    const END: u8 = 0xD9;
-    let mut at = 0;
-    loop {
-        // To the next marker: 0xFF, any fill bytes 0xFF, then a byte that is neither 0 (a stuffed data byte) nor 0xFF.
-        let Some(rest) = bytes.get(at..) else {
-            return false;
-        };
-        let Some(step) = rest
-            .windows(2)
-            .position(|w| w[0] == 0xFF && w[1] != 0 && w[1] != 0xFF)
-        else {
-            return false;
-        };
-        at += step + 2;
-        match rest.get(step + 1) {
-            Some(&END) => return true,
-            // Markers without a segment: start, restarts, TEM. Entropy-coded data after a scan's header is skipped by the search above.
-            Some(&START | &(0xD0..=0xD7) | &0x01) => {}
-            _ => {
-                let Some(&[high, low]) = bytes.get(at..at + 2) else {
-                    return false;
-                };
-                at += usize::from(u16::from_be_bytes([high, low]));
-            }
-        }
     }
 }
 

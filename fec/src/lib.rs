@@ -7,8 +7,10 @@ pub mod classifier;
 pub mod confusion;
 pub mod dataset;
 pub mod error;
+mod filter;
 pub mod image;
 pub mod isa;
+mod jpeg;
 pub mod kmeans;
 pub mod labels;
 mod mapped;
@@ -20,6 +22,7 @@ pub mod palette;
 pub mod preprocess;
 pub mod render;
 pub mod resize;
+mod stream;
 
 pub use dataset::ClassFolder;
 pub use error::Error;

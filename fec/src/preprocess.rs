@@ -93,34 +93,29 @@ pub fn apply(p: &Preprocessing, photo: &Photo) -> Photo {
 
 /// Like [`apply`], with buffers that are used again from photo to photo.
 pub fn apply_into(p: &Preprocessing, photo: &Photo, resizer: &mut Resizer, out: &mut Photo) {
-    let (height, width) = scaled_size(p, photo);
-    let rows = crop(height, p.size.height);
-    let columns = crop(width, p.size.width);
-    resizer.resize_part(
-        photo,
-        Axis {
-            len: height,
-            part: rows,
-            pad: p.size.height,
-        },
-        Axis {
-            len: width,
-            part: columns,
-            pad: p.size.width,
-        },
-        p.interpolation,
-        out,
-    );
+    let (rows, columns) = axes(p, photo.height, photo.width);
+    resizer.resize_part(photo, rows, columns, p.interpolation, out);
+}
+
+/// What becomes of the rows and of the columns of a photo.
+pub(crate) fn axes(p: &Preprocessing, height: usize, width: usize) -> (Axis, Axis) {
+    let scaled = scaled_size(p, height, width);
+    let axis = |len, pad| Axis {
+        len,
+        part: crop(len, pad),
+        pad,
+    };
+    (axis(scaled.0, p.size.height), axis(scaled.1, p.size.width))
 }
 
 /// Height and width of the scaled photo before the crop.
-fn scaled_size(p: &Preprocessing, photo: &Photo) -> (usize, usize) {
+fn scaled_size(p: &Preprocessing, height: usize, width: usize) -> (usize, usize) {
     // The file keeps the ratio as f32, timm has it as f64: 0.8 must stay 0.8, or 224 / 0.8 would become 279. The shortest decimal
     // that means this f32 is the number that somebody wrote down.
     let ratio: f64 = p.crop_ratio.to_string().parse().unwrap_or(1.0);
     let target = |side: usize| ((side as f64 / ratio).floor() as usize).max(1);
     let (target_h, target_w) = (target(p.size.height), target(p.size.width));
-    let (h, w) = (photo.height.max(1), photo.width.max(1));
+    let (h, w) = (height.max(1), width.max(1));
     if p.size.height == p.size.width {
         let long = |long: usize, short: usize| target_h.saturating_mul(long) / short;
         return if w <= h {
@@ -202,7 +197,7 @@ mod tests {
             };
             let open = |name: &str| Photo::open(dir.join(name), Orientation::Ignore).unwrap();
             let source = open(case["source"].as_str().unwrap());
-            let (h, w) = scaled_size(&preprocess, &source);
+            let (h, w) = scaled_size(&preprocess, source.height, source.width);
             assert_eq!(
                 h.min(w) as u64,
                 case["resized_short_side"].as_u64().unwrap()
@@ -247,7 +242,7 @@ mod tests {
                 mean: [0.0; 3],
                 std: [1.0; 3],
             };
-            let (h, w) = scaled_size(&preprocess, &photo);
+            let (h, w) = scaled_size(&preprocess, photo.height, photo.width);
             assert!(h >= height && w >= width);
             let whole = resize(&photo, h, w, Interpolation::Bicubic);
             let ours = apply(&preprocess, &photo);
@@ -287,7 +282,7 @@ mod tests {
             mean: [0.0; 3],
             std: [1.0; 3],
         };
-        assert_eq!(scaled_size(&preprocess, &noise(10, 20)), (560, 280));
+        assert_eq!(scaled_size(&preprocess, 20, 10), (560, 280));
     }
 
     #[test]

@@ -1,7 +1,13 @@
 //! Resizing as PIL does it, byte for byte: two passes with weights rounded to 22 fractional bits, every pass rounded to 8 bits.
+//!
+//! The photo's rows come one by one, as a decoder has them, and no more of them are kept than one output row needs. A photo that the
+//! camera held on its side is resized as it lies, with the passes changed over, and the small result is turned.
+
+use core::ops::Range;
 
 use fec_runtime::format::Interpolation;
 
+use crate::filter::{Taps, Weights, clip8};
 use crate::image::Photo;
 
 /// The photo at another size, every pixel of it, as PIL's `Image.resize` makes it.
@@ -20,18 +26,6 @@ pub fn resize(photo: &Photo, height: usize, width: usize, interpolation: Interpo
     out
 }
 
-/// Buffers of the two passes.
-#[derive(Debug, Default)]
-pub struct Resizer {
-    rows: Weights,
-    columns: Weights,
-    /// After the first pass, the needed part alone.
-    between: Vec<u8>,
-    /// After both.
-    scaled: Vec<u8>,
-    sums: Vec<i32>,
-}
-
 /// One side of a resize: its scaled length, the part that is wanted and the length of the output, black beyond the part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Axis {
@@ -48,7 +42,46 @@ pub(crate) struct Part {
     pub(crate) offset: usize,
 }
 
+/// How the photo that is meant lies in the rows that come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// Its rows are the columns that come.
+    pub(crate) transposed: bool,
+    /// What comes is read from right to left.
+    pub(crate) mirrored_columns: bool,
+    /// What comes is read from the bottom.
+    pub(crate) mirrored_rows: bool,
+}
+
+/// Rows and columns that a resize needs of what comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+}
+
+/// Buffers of the two passes.
+#[derive(Debug, Default)]
+pub struct Resizer {
+    /// Weights over the rows that come, and over their columns.
+    rows: Weights,
+    columns: Weights,
+    /// Output rows in the order in which their last source row comes, and how many are done.
+    order: Vec<usize>,
+    done: usize,
+    rows_first: bool,
+    /// The last rows of the first pass, or of the photo: row y at y modulo `kept`.
+    window: Vec<u8>,
+    kept: usize,
+    row_len: usize,
+    /// A row of the one pass on its way to the other.
+    mixed: Vec<u8>,
+    /// After both passes, as the photo lies; the colours of a row one after the other, as in all rows here.
+    scaled: Vec<u8>,
+}
+
 impl Resizer {
+    /// The photo's part at another size.
     pub(crate) fn resize_part(
         &mut self,
         photo: &Photo,
@@ -57,255 +90,189 @@ impl Resizer {
         interpolation: Interpolation,
         out: &mut Photo,
     ) {
-        out.height = rows.pad;
-        out.width = columns.pad;
+        let sound = photo.pixels.len() == photo.height * photo.width * 3;
+        let size = if sound {
+            (photo.width, photo.height)
+        } else {
+            (0, 0)
+        };
+        let wanted = self.begin(size, Turn::default(), rows, columns, interpolation);
+        let mut apart = Vec::new();
+        for y in wanted.rows {
+            let start = y * photo.width;
+            let row =
+                &photo.pixels[(start + wanted.columns.start) * 3..(start + wanted.columns.end) * 3];
+            apart.clear();
+            for c in 0..3 {
+                apart.extend(row.iter().skip(c).step_by(3));
+            }
+            self.push(y, &apart);
+        }
+        self.finish(Turn::default(), rows, columns, out);
+    }
+
+    /// Prepares for the rows of a photo of that width and height as it comes. `rows` and `columns` are those of the photo that is meant.
+    pub(crate) fn begin(
+        &mut self,
+        (width, height): (usize, usize),
+        turn: Turn,
+        rows: Axis,
+        columns: Axis,
+        interpolation: Interpolation,
+    ) -> Wanted {
+        self.order.clear();
+        self.scaled.clear();
+        self.done = 0;
+        if width == 0 || height == 0 {
+            return Wanted {
+                rows: 0..0,
+                columns: 0..0,
+            };
+        }
+        let meant = if turn.transposed {
+            (height, width)
+        } else {
+            (width, height)
+        };
+        let (over_rows, over_columns) = if turn.transposed {
+            (columns, rows)
+        } else {
+            (rows, columns)
+        };
+        self.rows
+            .prepare(height, over_rows, interpolation, turn.mirrored_rows);
+        self.columns
+            .prepare(width, over_columns, interpolation, turn.mirrored_columns);
+        self.rows_first = columns_come_first(meant, rows.len, columns.len) != turn.transposed;
+        let taps = &self.rows.taps;
+        self.order.extend(0..taps.len());
+        self.order.sort_by_key(|&i| taps[i].end());
+        self.kept = taps.iter().map(|t| t.len).max().unwrap_or(0);
+        let wanted = Wanted {
+            rows: self.rows.span(),
+            columns: self.columns.span(),
+        };
+        self.row_len = 3 * if self.rows_first {
+            wanted.columns.len()
+        } else {
+            self.columns.taps.len()
+        };
+        self.window.resize(self.kept * self.row_len, 0);
+        self.scaled
+            .resize(taps.len() * self.columns.taps.len() * 3, 0);
+        wanted
+    }
+
+    /// The next row that is wanted, row `y`: red, then green, then blue of its wanted columns.
+    pub(crate) fn push(&mut self, y: usize, row: &[u8]) {
+        let slot = y % self.kept * self.row_len;
+        let slot = &mut self.window[slot..slot + self.row_len];
+        let left = self.columns.span().start;
+        if self.rows_first {
+            slot.copy_from_slice(row);
+        } else {
+            scale_row(row, left, &self.columns, slot);
+        }
+        while let Some(&i) = self
+            .order
+            .get(self.done)
+            .filter(|&&i| self.rows.taps[i].end() == y + 1)
+        {
+            self.done += 1;
+            let taps = self.rows.taps[i];
+            let len = self.columns.taps.len() * 3;
+            let target = &mut self.scaled[i * len..(i + 1) * len];
+            if self.rows_first {
+                self.mixed.resize(self.row_len, 0);
+                mix_rows(
+                    &self.window,
+                    self.kept,
+                    taps,
+                    self.rows.of(&taps),
+                    &mut self.mixed,
+                );
+                scale_row(&self.mixed, left, &self.columns, target);
+            } else {
+                mix_rows(&self.window, self.kept, taps, self.rows.of(&taps), target);
+            }
+        }
+    }
+
+    /// Writes the result, black where the photo does not reach.
+    pub(crate) fn finish(&mut self, turn: Turn, rows: Axis, columns: Axis, out: &mut Photo) {
+        (out.height, out.width) = (rows.pad, columns.pad);
         out.pixels.clear();
         out.pixels.resize(rows.pad * columns.pad * 3, 0);
-        if photo.pixels.len() != photo.height * photo.width * 3 || photo.pixels.is_empty() {
+        if self.scaled.is_empty() {
             return;
         }
-        self.rows.prepare(photo.height, rows, interpolation);
-        self.columns.prepare(photo.width, columns, interpolation);
-        if self.rows.taps.is_empty() || self.columns.taps.is_empty() {
-            return;
-        }
-        if columns_come_first(photo, rows.len, columns.len) {
-            let (first, last) = self.columns.span();
-            let source = Strip {
-                pixels: &photo.pixels,
-                width: photo.width,
-                first,
-                last,
-            };
-            scale_columns(source, 0, &self.rows, &mut self.sums, &mut self.between);
-            let source = Strip {
-                pixels: &self.between,
-                width: last - first,
-                first: 0,
-                last: self.rows.taps.len(),
-            };
-            scale_rows(source, first, &self.columns, &mut self.scaled);
-        } else {
-            let (first, last) = self.rows.span();
-            let source = Strip {
-                pixels: &photo.pixels,
-                width: photo.width,
-                first,
-                last,
-            };
-            scale_rows(source, 0, &self.columns, &mut self.between);
-            let width = self.columns.taps.len();
-            let source = Strip {
-                pixels: &self.between,
-                width,
-                first: 0,
-                last: width,
-            };
-            scale_columns(source, first, &self.rows, &mut self.sums, &mut self.scaled);
-        }
-        let row_len = self.columns.taps.len() * 3;
-        let left = columns.part.offset * 3;
-        let target = out.pixels.chunks_exact_mut(columns.pad * 3);
-        for (to, from) in target
-            .skip(rows.part.offset)
-            .zip(self.scaled.chunks_exact(row_len))
-        {
-            to[left..left + row_len].copy_from_slice(from);
+        let (height, width) = (
+            rows.part.to - rows.part.from,
+            columns.part.to - columns.part.from,
+        );
+        let (pixels, _) = out.pixels.as_chunks_mut::<3>();
+        let row_len = self.columns.taps.len();
+        for y in 0..height {
+            let start = (rows.part.offset + y) * columns.pad + columns.part.offset;
+            for (x, pixel) in pixels[start..start + width].iter_mut().enumerate() {
+                let (x, y) = if turn.transposed { (y, x) } else { (x, y) };
+                *pixel = core::array::from_fn(|c| self.scaled[(3 * y + c) * row_len + x]);
+            }
         }
     }
 }
 
 /// Whether the vertical pass comes first: Pillow 13 does that where the height shrinks by more than twice what the width shrinks (read off
 /// its results on 3,000 shapes without an exception); older versions never do. It matters for the last bit, since each pass rounds.
-fn columns_come_first(photo: &Photo, height: usize, width: usize) -> bool {
+fn columns_come_first(from: (usize, usize), height: usize, width: usize) -> bool {
     let shrinks = |from: usize, to: usize| from as i128 - to as i128;
-    height < photo.height && shrinks(photo.height, height) > 2 * shrinks(photo.width, width)
+    height < from.1 && shrinks(from.1, height) > 2 * shrinks(from.0, width)
 }
 
-/// Rows of `width` pixels, and the range of rows or columns of them that a pass reads.
-struct Strip<'a> {
-    pixels: &'a [u8],
-    width: usize,
-    first: usize,
-    last: usize,
-}
-
-/// The horizontal pass over the rows `first..last`; taps count columns from `left`.
-fn scale_rows(source: Strip, left: usize, weights: &Weights, out: &mut Vec<u8>) {
-    let row_len = weights.taps.len() * 3;
-    out.clear();
-    out.resize((source.last - source.first) * row_len, 0);
-    for (y, target) in (source.first..source.last).zip(out.chunks_exact_mut(row_len)) {
-        let row = &source.pixels[y * source.width * 3..(y + 1) * source.width * 3];
-        for (taps, to) in weights.taps.iter().zip(target.chunks_exact_mut(3)) {
-            let from = taps.from - left;
-            let pixels = row[from * 3..(from + taps.len) * 3].chunks_exact(3);
-            let mut sums = [HALF; 3];
-            for (pixel, &weight) in pixels.zip(weights.of(taps)) {
-                for c in 0..3 {
-                    sums[c] += i32::from(pixel[c]) * weight;
-                }
-            }
-            to.copy_from_slice(&sums.map(clip8));
+/// A row at the new width; taps count columns from `left`.
+fn scale_row(row: &[u8], left: usize, weights: &Weights, out: &mut [u8]) {
+    let colours = row.chunks_exact((row.len() / 3).max(1));
+    let targets = out.chunks_exact_mut(weights.taps.len().max(1));
+    for (colour, target) in colours.zip(targets) {
+        for (taps, to) in weights.taps.iter().zip(target) {
+            let values = &colour[taps.from - left..taps.end() - left];
+            *to = weighted(values, weights.of(taps));
         }
     }
 }
 
-/// The vertical pass over the columns `first..last`; taps count rows from `top`.
-fn scale_columns(
-    source: Strip,
-    top: usize,
-    weights: &Weights,
-    sums: &mut Vec<i32>,
-    out: &mut Vec<u8>,
-) {
-    let row_len = (source.last - source.first) * 3;
-    out.clear();
-    out.resize(weights.taps.len() * row_len, 0);
-    for (taps, target) in weights.taps.iter().zip(out.chunks_exact_mut(row_len)) {
-        sums.clear();
-        sums.resize(row_len, HALF);
-        for (y, &weight) in (taps.from - top..).zip(weights.of(taps)) {
-            let from = (y * source.width + source.first) * 3;
-            for (sum, &value) in sums.iter_mut().zip(&source.pixels[from..from + row_len]) {
-                *sum += i32::from(value) * weight;
+/// The weighted sum of values, as a pixel.
+#[inline(always)]
+fn weighted(values: &[u8], weights: &[i32]) -> u8 {
+    let products = values
+        .iter()
+        .zip(weights)
+        .map(|(&value, &weight)| i32::from(value) * weight);
+    clip8(products.sum())
+}
+
+/// One output row from those of the window.
+fn mix_rows(window: &[u8], kept: usize, taps: Taps, weights: &[i32], out: &mut [u8]) {
+    /// Values that are summed up at a time, in registers.
+    const LANES: usize = 16;
+    let row_len = out.len();
+    let row = |y: usize| &window[y % kept * row_len..][..row_len];
+    for (chunk, to) in out.chunks_mut(LANES).enumerate() {
+        let mut sums = [0i32; LANES];
+        for (y, &weight) in (taps.from..taps.end()).zip(weights) {
+            let mut add = |values: &[u8]| {
+                for (sum, &value) in sums.iter_mut().zip(values) {
+                    *sum += i32::from(value) * weight;
+                }
+            };
+            let values = &row(y)[chunk * LANES..];
+            match values.first_chunk::<LANES>() {
+                Some(values) => add(values),
+                None => add(values),
             }
         }
-        for (to, &sum) in target.iter_mut().zip(sums.iter()) {
+        for (to, &sum) in to.iter_mut().zip(&sums) {
             *to = clip8(sum);
         }
-    }
-}
-
-/// PIL's precision: a pixel's 8 bits, 2 bits against overflow, the rest for the fraction.
-const FRACTION_BITS: u32 = 32 - 8 - 2;
-const HALF: i32 = 1 << (FRACTION_BITS - 1);
-
-fn clip8(sum: i32) -> u8 {
-    (sum >> FRACTION_BITS).clamp(0, 255) as u8
-}
-
-/// The source pixels of a nearest-neighbour part. PIL adds the scale up step by step, and its rounding errors decide ties; a side too
-/// long for that (of an absurd shape) is multiplied out instead.
-fn nearest(scale: f64, part: Part) -> impl Iterator<Item = usize> {
-    const STEPS_MAX: usize = 1 << 20;
-    let mut at = if part.from <= STEPS_MAX {
-        (0..part.from).fold(scale * 0.5, |at, _| at + scale)
-    } else {
-        (part.from as f64 + 0.5) * scale
-    };
-    (part.from..part.to).map(move |_| {
-        let from = at as usize;
-        at += scale;
-        from
-    })
-}
-
-/// Which source pixels make one output pixel.
-#[derive(Debug, Clone, Copy)]
-struct Taps {
-    pub(crate) from: usize,
-    pub(crate) len: usize,
-    first_weight: usize,
-}
-
-/// The weights of one side, for the wanted part.
-#[derive(Debug, Default)]
-struct Weights {
-    taps: Vec<Taps>,
-    fixed: Vec<i32>,
-    exact: Vec<f64>,
-}
-
-impl Weights {
-    /// Weights that take a side of `source` pixels to `axis`.
-    fn prepare(&mut self, source: usize, axis: Axis, interpolation: Interpolation) {
-        self.taps.clear();
-        self.fixed.clear();
-        let scale = source as f64 / axis.len.max(1) as f64;
-        // PIL skips the pass of a side that keeps its length: every pixel is itself.
-        if axis.len == source || interpolation == Interpolation::Nearest {
-            self.fixed.push(1 << FRACTION_BITS);
-            let single = |from: usize| Taps {
-                from: from.min(source - 1),
-                len: 1,
-                first_weight: 0,
-            };
-            if axis.len == source {
-                self.taps.extend((axis.part.from..axis.part.to).map(single));
-            } else {
-                self.taps.extend(nearest(scale, axis.part).map(single));
-            }
-            return;
-        }
-        let stretch = scale.max(1.0);
-        let support = support(interpolation) * stretch;
-        for x in axis.part.from..axis.part.to {
-            let centre = (x as f64 + 0.5) * scale;
-            let from = ((centre - support + 0.5) as usize).min(source - 1);
-            let to = ((centre + support + 0.5) as usize).clamp(from + 1, source);
-            self.exact.clear();
-            self.exact.extend(
-                (from..to)
-                    .map(|s| weight(interpolation, (s as f64 - centre + 0.5) * (1.0 / stretch))),
-            );
-            let total: f64 = self.exact.iter().sum();
-            self.taps.push(Taps {
-                from,
-                len: to - from,
-                first_weight: self.fixed.len(),
-            });
-            self.fixed.extend(self.exact.iter().map(|w| {
-                let w = if total == 0.0 { *w } else { w / total };
-                let w = w * f64::from(1u32 << FRACTION_BITS);
-                (if w < 0.0 { w - 0.5 } else { w + 0.5 }) as i32
-            }));
-        }
-    }
-
-    /// The weights of one output pixel.
-    fn of(&self, taps: &Taps) -> &[i32] {
-        &self.fixed[taps.first_weight..taps.first_weight + taps.len]
-    }
-
-    /// The source pixels that are needed at all.
-    fn span(&self) -> (usize, usize) {
-        let first = self.taps.iter().map(|t| t.from).min().unwrap_or(0);
-        let last = self.taps.iter().map(|t| t.from + t.len).max().unwrap_or(0);
-        (first, last)
-    }
-}
-
-/// Radius of the filter in source pixels when nothing is scaled down.
-fn support(filter: Interpolation) -> f64 {
-    match filter {
-        Interpolation::Nearest | Interpolation::Box => 0.5,
-        Interpolation::Bilinear | Interpolation::Hamming => 1.0,
-        Interpolation::Bicubic => 2.0,
-        Interpolation::Lanczos => 3.0,
-    }
-}
-
-/// The filter's weight at distance `x` from its centre.
-fn weight(filter: Interpolation, x: f64) -> f64 {
-    let sinc = |x: f64| {
-        if x == 0.0 {
-            1.0
-        } else {
-            let x = x * core::f64::consts::PI;
-            x.sin() / x
-        }
-    };
-    let d = x.abs();
-    match filter {
-        Interpolation::Nearest | Interpolation::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
-        Interpolation::Bilinear => (1.0 - d).max(0.0),
-        Interpolation::Hamming if d < 1.0 => {
-            sinc(d) * (0.54 + 0.46 * (d * core::f64::consts::PI).cos())
-        }
-        Interpolation::Bicubic if d < 1.0 => (1.5 * d - 2.5) * d * d + 1.0,
-        Interpolation::Bicubic if d < 2.0 => (((d - 5.0) * d + 8.0) * d - 4.0) * -0.5,
-        Interpolation::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
-        _ => 0.0,
     }
 }

@@ -2,7 +2,6 @@
 
 use core::fmt::Write;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use fec::Error;
 use fec::classifier::Classifier;
@@ -57,16 +56,13 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
     // Made once here, so that a size that is not possible is said once.
     state()?;
     let classify = |classifier: &mut Classifier<'_>, path: &PathBuf| {
-        let started = Instant::now();
-        let photo = common.open_photo(path)?;
-        let decode = started.elapsed();
         let read = |output: &fec_runtime::Output<'_>| {
             let logits = args.logits.then(|| output.logits().to_vec());
             (ranked(output, &labels, usize::from(args.top)), logits)
         };
-        let ((top, logits), times) = classifier.classify(&photo, read)?;
+        let ((top, logits), times) = classifier.classify_file(path, common.orientation(), read)?;
         let ms = Times {
-            decode: milliseconds(decode),
+            decode: milliseconds(times.decode),
             preprocess: milliseconds(times.preprocess),
             network: milliseconds(times.network),
         };

@@ -102,9 +102,10 @@ fn evaluate(
     let state = || Classifier::new(model, args.size, kernels);
     state()?;
     let work = |classifier: &mut Classifier<'_>, entry: &&Entry| {
-        let photo = common.open_photo(&entry.path)?;
         let classes = |output: &fec_runtime::Output<'_>| output.top::<5>().to_vec();
-        Ok(classifier.classify(&photo, classes)?.0)
+        Ok(classifier
+            .classify_file(&entry.path, common.orientation(), classes)?
+            .0)
     };
     let mut tally = Tally {
         confusion: Confusion::new(model.config().classes),

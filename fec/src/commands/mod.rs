@@ -40,12 +40,15 @@ impl Common {
     }
 
     pub(crate) fn open_photo(&self, path: &Path) -> Result<Photo, Error> {
-        let orientation = if self.ignore_orientation {
+        Photo::open(path, self.orientation())
+    }
+
+    pub(crate) fn orientation(&self) -> Orientation {
+        if self.ignore_orientation {
             Orientation::Ignore
         } else {
             Orientation::Apply
-        };
-        Photo::open(path, orientation)
+        }
     }
 }
 
