@@ -105,25 +105,42 @@ impl<'a> Image<'a> {
         self.size
     }
 
-    /// Value of the normalised image at channel, row and column. `scale` and `offset` normalise 8-bit values:
+    /// A patch of the normalised image as [channel][row][column]. `scale` and `offset` normalise 8-bit values:
     /// v * scale + offset = (v / 255 - mean) / std.
-    #[inline]
-    pub(crate) fn value(
+    pub(crate) fn patch(
         &self,
-        channel: usize,
-        row: usize,
-        column: usize,
+        top: usize,
+        left: usize,
         scale: &[f32; 3],
         offset: &[f32; 3],
-    ) -> f32 {
+        out: &mut [[[f32; PATCH]; PATCH]; 3],
+    ) {
         let ImageSize { height, width } = self.size;
-        match self.pixels {
-            Pixels::Rgb8(pixels) => {
-                f32::from(pixels[(row * width + column) * 3 + channel]) * scale[channel]
-                    + offset[channel]
+        for row in 0..PATCH {
+            match self.pixels {
+                Pixels::Rgb8(pixels) => {
+                    let line = &pixels[((top + row) * width + left) * 3..][..3 * PATCH];
+                    for (column, pixel) in line.as_chunks::<3>().0.iter().enumerate() {
+                        for c in 0..3 {
+                            out[c][row][column] = f32::from(pixel[c]) * scale[c] + offset[c];
+                        }
+                    }
+                }
+                Pixels::Planar(values) => {
+                    for (c, out) in out.iter_mut().enumerate() {
+                        let start = (c * height + top + row) * width + left;
+                        out[row].copy_from_slice(&values[start..][..PATCH]);
+                    }
+                }
+                Pixels::Formula(index) => {
+                    for (c, out) in out.iter_mut().enumerate() {
+                        for (column, value) in out[row].iter_mut().enumerate() {
+                            let (y, x) = (top + row, left + column);
+                            *value = formula::image_value(self.size, c, y, x, index);
+                        }
+                    }
+                }
             }
-            Pixels::Planar(values) => values[(channel * height + row) * width + column],
-            Pixels::Formula(index) => formula::image_value(self.size, channel, row, column, index),
         }
     }
 }

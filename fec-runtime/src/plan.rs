@@ -195,6 +195,7 @@ impl Plan {
             next,
             key_dim: pool_key_dim(dim, next),
             integer: self.config.integer,
+            local: self.config.locality[stage] > 0.0,
             threads: self.threads,
         }
     }

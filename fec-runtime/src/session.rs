@@ -11,7 +11,7 @@ use crate::memory;
 use crate::model::Model;
 use crate::ops::mixer::Mixer;
 use crate::ops::patch_embed::PatchEmbed;
-use crate::ops::pool::Pool;
+use crate::ops::pool::{Pool, Target};
 use crate::ops::{Context, head, mixer, mlp, norm, patch_embed, pool};
 use crate::output::Output;
 use crate::plan::Plan;
@@ -269,8 +269,7 @@ impl<'m, 'a> Session<'m, 'a> {
         let shape = plan.pool_shape(stage);
         let layer = Pool {
             stage,
-            map: shape.map,
-            folds: shape.folds,
+            shape,
             similarity: plan.config.similarity,
             lambda: plan.config.locality[stage],
             keys: model.linear(place, Role::PoolKeysWeights, Role::PoolKeysBias),
@@ -306,8 +305,12 @@ impl<'m, 'a> Session<'m, 'a> {
             probe,
             threads: plan.threads(),
         };
-        let x = x.as_values();
-        self.moments = pool::run(&mut cx, &layer, &shape, x, assignments, out, start, scratch);
+        let target = Target {
+            assignments,
+            buffer: out,
+            start,
+        };
+        self.moments = pool::run(&mut cx, &layer, x.as_values(), target, scratch);
         self.show(Step::Pool { stage }, stage + 1, probe);
     }
 

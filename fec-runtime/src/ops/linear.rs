@@ -110,13 +110,21 @@ pub(crate) fn floats<'s>(kernels: &Kernels, x: Values<'s>, scratch: &'s mut [f32
     }
 }
 
-/// Floats of scratch for [`norm_rows`] (0 outputs) and [`add_rows`] in integer networks; others need none.
-pub(crate) fn scratch_len(integer: bool, rows: usize, inputs: usize, outputs: usize) -> usize {
+/// Rows that are widened at a time where a layer of an integer network was kept in floats.
+const KEPT: usize = 4;
+
+/// Floats of scratch for [`norm_rows`] in integer networks; others need none.
+pub(crate) fn norm_rows_len(integer: bool, rows: usize, inputs: usize) -> usize {
     if integer {
-        bytes_len(rows, inputs).max(room(rows * inputs)) + room(rows * outputs)
+        bytes_len(rows, inputs).max(room(rows * inputs))
     } else {
         0
     }
+}
+
+/// Floats of scratch for [`add_rows`] in integer networks; others need none.
+pub(crate) fn add_rows_len(rows: usize, inputs: usize, outputs: usize) -> usize {
+    bytes_len(rows, inputs).max(room(KEPT * inputs) + room(KEPT * outputs))
 }
 
 /// The layer on raw rows of a map: out = W norm(x) + b.
@@ -172,11 +180,15 @@ pub(crate) fn add_rows(
             kernels.matmul(&Matmul::dense(x, rows, *weights, epilogue), out);
         }
         ValuesMut::F16(out) => {
-            let [wide, sums] = cut(scratch, [room(x.len()), rows * outputs]);
-            let x = floats(kernels, x, wide);
-            kernels.widen(Values::F16(out), sums);
-            kernels.matmul(&Matmul::dense(x, rows, *weights, epilogue), sums);
-            kernels.narrow(sums, out);
+            let [wide, sums] = cut(scratch, [room(KEPT * inputs), room(KEPT * outputs)]);
+            for (i, out) in out.chunks_mut(KEPT * outputs).enumerate() {
+                let rows = out.len() / outputs;
+                let (start, sums) = (i * KEPT * inputs, &mut sums[..out.len()]);
+                let x = floats(kernels, x.slice(start..start + rows * inputs), wide);
+                kernels.widen(Values::F16(out), sums);
+                kernels.matmul(&Matmul::dense(x, rows, *weights, epilogue), sums);
+                kernels.narrow(sums, out);
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ fn pieces(stage: &Stage, integer: bool, tile: usize) -> [usize; 3] {
     let hidden = room(tile * stage.hidden);
     if integer {
         let input = room(tile * stage.dim).max(bytes_len(tile, stage.dim));
-        let output = linear::scratch_len(integer, tile, stage.hidden, stage.dim);
+        let output = linear::add_rows_len(tile, stage.hidden, stage.dim);
         [input, hidden, output]
     } else {
         [0, hidden, 0]

@@ -75,16 +75,9 @@ pub(crate) fn run(
 
 fn gather(layer: &PatchEmbed<'_>, image: &Image<'_>, top: usize, left: usize, patch: &mut [f32]) {
     let (pixels, positions) = patch.split_at_mut(3 * PATCH * PATCH);
-    for (k, value) in pixels.iter_mut().enumerate() {
-        let (channel, row, column) = (k / (PATCH * PATCH), k / PATCH % PATCH, k % PATCH);
-        *value = image.value(
-            channel,
-            top + row,
-            left + column,
-            &layer.scale,
-            &layer.offset,
-        );
-    }
+    let mut values = [[[0.0; PATCH]; PATCH]; 3];
+    image.patch(top, left, &layer.scale, &layer.offset, &mut values);
+    pixels.copy_from_slice(values.as_flattened().as_flattened());
     let size = image.size();
     let (rows, columns) = positions.split_at_mut(PATCH);
     for (values, first, side) in [(rows, top, size.height), (columns, left, size.width)] {

@@ -50,7 +50,7 @@ fn column<L: Lanes, S: Stored, const P: usize>(
         tile::<L, S, 14, P>(m, values, panel, n, out);
         n += 14;
     }
-    while L::TILE_ROWS >= 14 && m.rows - n >= 7 {
+    while L::TILE_ROWS >= 7 && m.rows - n >= 7 {
         tile::<L, S, 7, P>(m, values, panel, n, out);
         n += 7;
     }

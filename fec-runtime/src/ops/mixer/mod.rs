@@ -4,16 +4,20 @@
 //! members' raw values are summed (C wide) and projected once per centre, and
 //! x_n += b + sum over heads of w_n * (P_h R_h)[a_n], P_h R_h being made once per centre.
 
+mod ties;
+
+pub(crate) use ties::ties_matter;
+
+use self::ties::assign_by_weight;
 use super::linear::{self, norm_rows};
 use super::tiles::{self, for_each, of};
 use super::{Context, NormLinear, Region, Regions, TILE, room, room_bytes};
 use crate::config::{Similarity, Stage};
 use crate::format::LANES;
 use crate::image::MapSize;
-use crate::kernels::activation::sigmoid;
 use crate::kernels::{
     Assign, CosineWeights, Dispatch, Epilogue, Kernels, Matmul, Moments, Norm, Scatter, Values,
-    ValuesMut, Weights, divisor, lane_sum, similarity,
+    ValuesMut, Weights, divisor, lane_sum,
 };
 use crate::memory::{cut, halves_of};
 use crate::probe::{Clusterer, Probe};
@@ -57,7 +61,7 @@ fn pieces(s: &Stage, integer: bool, map: MapSize, threads: usize) -> [usize; 9] 
 fn tile_pieces(s: &Stage, integer: bool) -> [usize; 2] {
     [
         room(TILE * s.key_dim()),
-        linear::scratch_len(integer, TILE, s.dim, 0),
+        linear::norm_rows_len(integer, TILE, s.dim),
     ]
 }
 
@@ -348,51 +352,6 @@ fn weigh(
     kernels.cosine_weights(&head_weights(mixer, e, keys, centres, assign), row);
     let heads = out.iter_mut().skip(e).step_by(mixer.config.heads);
     heads.zip(row).for_each(|(kept, weight)| *kept = *weight);
-}
-
-/// Whether two cosines that differ by more than 4e-6 can have the same weight in f32 (SPEC 4: alpha near 0, or a sigmoid near
-/// saturation). Towards 1 the largest such difference is where the sigmoid is flattest: at the larger end of t = beta ± alpha,
-/// where its rounding error 2^-24 stands against the slope w (1 - w); t itself is rounded by |t| 2^-24. Towards 0 weights keep
-/// their relative accuracy until they are no normal numbers any more, below t = -87.
-pub(crate) fn ties_matter(alpha: f32, beta: f32) -> bool {
-    ties_between(alpha, beta - alpha.abs(), beta + alpha.abs())
-}
-
-/// The same for t from `low` to `high`.
-fn ties_between(alpha: f32, low: f32, high: f32) -> bool {
-    const ULP: f32 = 6e-8;
-    let weight = sigmoid(high);
-    let slope = weight * (1.0 - weight);
-    let size = if high.abs() > low.abs() {
-        high.abs()
-    } else {
-        low.abs()
-    };
-    let difference = (ULP * weight / slope + ULP * size) / alpha.abs();
-    // NaN (0 / 0: alpha = 0, or a slope of 0) is a tie as well.
-    difference.is_nan() || difference >= 4e-6 || low < -87.0
-}
-
-/// SPEC 4.2 to the letter: the lowest index of the largest weight. Where not `all` rows ask for it, those do whose weight with the
-/// centre found may tie: similarities other than the cosine have no bound that would say it for a whole mixer.
-fn assign_by_weight(w: &CosineWeights<'_>, all: bool, assign: &mut [u16]) {
-    for (key, assign) in w.keys.chunks(w.stride).zip(assign) {
-        let key = &key[..w.dim];
-        if !all {
-            let found = &w.centres[usize::from(*assign) * w.centre_stride..][..w.dim];
-            let t = w.beta + w.alpha * similarity(w.similarity, key, found);
-            if !ties_between(w.alpha, t, t) {
-                continue;
-            }
-        }
-        let mut best = f32::NEG_INFINITY;
-        for (m, centre) in w.centres.chunks(w.centre_stride).enumerate() {
-            let weight = w.weight(key, &centre[..w.dim]);
-            if weight > best {
-                (best, *assign) = (weight, m as u16);
-            }
-        }
-    }
 }
 
 /// The sums of Eq. 6: members are added to their centres, the heads shared among the threads.
