@@ -12,7 +12,7 @@ use crate::kernels::matmul_f32::sums::{sums, vectors};
 #[inline(always)]
 pub(in crate::kernels) fn assign<L: Lanes>(a: &Assign<'_>, out: &mut [u16]) {
     let mut n = 0;
-    if L::TILE_ROWS >= 7 {
+    if L::TILE_ROWS >= 8 {
         while a.rows - n >= 8 {
             tile::<L, 8>(a, n, out);
             n += 8;

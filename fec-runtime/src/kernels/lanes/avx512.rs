@@ -34,7 +34,7 @@ impl<const FUSED: bool> Lanes for Avx512<FUSED> {
     type Ints = __m512i;
 
     // The exact form has the few products of integer networks that are not of bytes.
-    const TILE_ROWS: usize = if FUSED { 14 } else { 7 };
+    const TILE_ROWS: usize = if FUSED { 14 } else { 8 };
     const TILE_PANELS: usize = if FUSED { 2 } else { 1 };
     const LOOKS_UP: bool = FUSED;
 

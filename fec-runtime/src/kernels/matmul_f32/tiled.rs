@@ -50,7 +50,11 @@ fn column<L: Lanes, S: Stored, const P: usize>(
         tile::<L, S, 14, P>(m, values, panel, n, out);
         n += 14;
     }
-    while L::TILE_ROWS >= 7 && m.rows - n >= 7 {
+    while L::TILE_ROWS == 8 && m.rows - n >= 8 {
+        tile::<L, S, 8, P>(m, values, panel, n, out);
+        n += 8;
+    }
+    while L::TILE_ROWS >= 14 && m.rows - n >= 7 {
         tile::<L, S, 7, P>(m, values, panel, n, out);
         n += 7;
     }
@@ -93,10 +97,12 @@ fn tile<L: Lanes, S: Stored, const R: usize, const P: usize>(
     };
     if let Panels::I8(panels) = m.weights.panels {
         let scales = vectors::<L, P>(panels.scales, panel);
-        sums = sums.map(
-            #[inline(always)]
-            |sums| core::array::from_fn(|p| sums[p].mul(scales[p])),
-        );
+        // A loop, since closures that are not inlined are compiled without the instruction set.
+        for sums in &mut sums {
+            for (sum, scale) in sums.iter_mut().zip(&scales) {
+                *sum = sum.mul(*scale);
+            }
+        }
     }
     tile.finish(&m.epilogue, panel, sums);
 }
