@@ -60,6 +60,19 @@ impl<'m> Classifier<'m> {
         })
     }
 
+    /// The same, with each image's work cut into parts for so many threads, 1 to 256: those of the rayon pool that it is run in.
+    /// Results do not depend on it.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] when the arena would become too large.
+    pub fn with_threads(mut self, threads: usize) -> Result<Self, Error> {
+        if threads != self.plan.threads() {
+            self.plan = self.plan.with_threads(threads)?;
+            self.arena = AlignedBytes::zeroed(self.plan.arena_len());
+        }
+        Ok(self)
+    }
+
     /// The plan of its runs.
     pub fn plan(&self) -> &Plan {
         &self.plan

@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use fec::Error;
 use fec::output::{Exit, Output};
-use fec_runtime::kernels::{Kernels, Values};
-use fec_runtime::{AlignedBytes, Image, ImageSize, MapSize, Model, Probe, Session, Step};
+use fec_runtime::formula::image_value;
+use fec_runtime::kernels::Kernels;
+use fec_runtime::{AlignedBytes, Image, ImageSize, Model, Session};
 use serde::Serialize;
 
-use super::{Common, milliseconds, parse_size, pool};
+use super::profile::{self, Peak, Profile, TimedStep};
+use super::{Common, milliseconds, parse_size, within};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -44,6 +46,9 @@ struct Report {
     multiply_adds: u64,
     arena_bytes: usize,
     output_crc: String,
+    /// What the core does at best, in multiply-adds a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak: Option<Peak>,
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<Vec<TimedStep>>,
 }
@@ -55,12 +60,6 @@ struct Times {
     p95: f64,
 }
 
-#[derive(Serialize)]
-struct TimedStep {
-    step: String,
-    ms: f64,
-}
-
 /// Runs before the first that counts: pages are touched, the clock settles.
 const WARM_UP: u32 = 5;
 
@@ -68,18 +67,20 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
     let file = common.model_file()?;
     let model = file.model()?;
     let size = args.size.unwrap_or(model.preprocessing().size);
-    let plan = model.plan(size)?;
+    let plan = model.plan(size)?.with_threads(usize::from(args.threads))?;
     let kernels = match args.isa {
         Some(kernels) => kernels,
         None => fec::isa::kernels()?,
     };
     let mut arena = AlignedBytes::zeroed(plan.arena_len());
     let mut session = Session::with_kernels(&model, plan, arena.as_bytes_mut(), kernels)?;
-    let image = Image::formula(size, 0);
+    // The self-test's image, but with its values in memory as photos have them: computing them is no part of a run.
+    let values = formula_image(size);
+    let image = Image::f32_chw(&values, size)?;
     let mut crc = 0;
     let mut profile = Profile::default();
     let mut times = Vec::new();
-    let mut runs = || -> Result<(), Error> {
+    let runs = || -> Result<(), Error> {
         for _ in 0..WARM_UP {
             crc = session.run(&image)?.output_crc();
         }
@@ -98,10 +99,8 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
         }
         Ok(())
     };
-    match usize::from(args.threads) {
-        1 => runs()?,
-        threads => pool(threads)?.install(runs)?,
-    }
+    within(usize::from(args.threads), runs)??;
+    let peak = args.profile.then(|| Peak::of(kernels.isa()));
     let report = Report {
         model: file.name().to_string(),
         height: size.height,
@@ -118,11 +117,23 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
         multiply_adds: plan.multiply_adds(),
         arena_bytes: plan.arena_len(),
         output_crc: format!("{crc:08x}"),
-        steps: args.profile.then(|| profile.steps()),
+        peak,
+        steps: peak.map(|peak| profile.steps(&model, &plan, kernels, peak)),
     };
     out.json(&report)?;
     out.text(text(&report))?;
     Ok(Exit::Ok)
+}
+
+/// Values of the formula image, [3, H, W].
+fn formula_image(size: ImageSize) -> Vec<f32> {
+    let mut values = Vec::with_capacity(3 * size.height * size.width);
+    for c in 0..3 {
+        for y in 0..size.height {
+            values.extend((0..size.width).map(|x| image_value(size, c, y, x, 0)));
+        }
+    }
+    values
 }
 
 /// Storage types of the matrices, the most frequent first: `f32`, or `f16+f32`.
@@ -145,49 +156,11 @@ pub(super) fn dtypes(model: &Model<'_>) -> String {
 }
 
 /// The value below which a share of the times lies, in milliseconds.
-fn quantile(times: &mut [Duration], share: f64) -> f64 {
+pub(super) fn quantile(times: &mut [Duration], share: f64) -> f64 {
     times.sort_unstable();
     let last = times.len().saturating_sub(1);
     let index = (last as f64 * share).round() as usize;
     times.get(index).copied().map_or(0.0, milliseconds)
-}
-
-/// Times of every step over all runs.
-#[derive(Default)]
-struct Profile {
-    begun: Option<Instant>,
-    times: Vec<(Step, Vec<Duration>)>,
-}
-
-impl Probe for Profile {
-    fn begin(&mut self, _step: Step) {
-        self.begun = Some(Instant::now());
-    }
-
-    fn end(&mut self, step: Step, _values: Values<'_>, _size: MapSize, _channels: usize) {
-        let time = self
-            .begun
-            .take()
-            .map_or(Duration::ZERO, |begun| begun.elapsed());
-        match self.times.iter_mut().find(|(known, _)| *known == step) {
-            Some((_, times)) => times.push(time),
-            None => self.times.push((step, vec![time])),
-        }
-    }
-
-    fn watches_assignments(&self) -> bool {
-        false
-    }
-}
-
-impl Profile {
-    fn steps(mut self) -> Vec<TimedStep> {
-        let timed = |(step, times): &mut (Step, Vec<Duration>)| TimedStep {
-            step: step.to_string(),
-            ms: quantile(times, 0.5),
-        };
-        self.times.iter_mut().map(timed).collect()
-    }
 }
 
 fn text(report: &Report) -> String {
@@ -208,9 +181,10 @@ fn text(report: &Report) -> String {
     let noun = if *threads == 1 { "thread" } else { "threads" };
     let mut text = format!("{model}: {height}x{width}, {dtype}, {isa} kernels, {threads} {noun}\n");
     if let Some(steps) = &report.steps {
-        for TimedStep { step, ms } in steps {
-            let _ = writeln!(text, "  {ms:9.3} ms  {step}");
-        }
+        text += &profile::text(steps);
+    }
+    if let Some(peak) = &report.peak {
+        let _ = writeln!(text, "{}", peak.text(isa));
     }
     let rate = *multiply_adds as f64 / (ms.min * 1e6).max(1e-9);
     let _ = writeln!(

@@ -52,9 +52,9 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
     needs_classes(&model, &file)?;
     let labels = labels(&model);
     let kernels = fec::isa::kernels()?;
-    let state = || Classifier::new(&model, args.size, kernels);
+    let state = |threads| Classifier::new(&model, args.size, kernels)?.with_threads(threads);
     // Made once here, so that a size that is not possible is said once.
-    state()?;
+    state(1)?;
     let classify = |classifier: &mut Classifier<'_>, path: &PathBuf| {
         let read = |output: &fec_runtime::Output<'_>| {
             let logits = args.logits.then(|| output.logits().to_vec());

@@ -99,8 +99,8 @@ fn evaluate(
     out: &mut Output,
 ) -> Result<Tally, Error> {
     let kernels = fec::isa::kernels()?;
-    let state = || Classifier::new(model, args.size, kernels);
-    state()?;
+    let state = |threads| Classifier::new(model, args.size, kernels)?.with_threads(threads);
+    state(1)?;
     let work = |classifier: &mut Classifier<'_>, entry: &&Entry| {
         let classes = |output: &fec_runtime::Output<'_>| output.top::<5>().to_vec();
         Ok(classifier

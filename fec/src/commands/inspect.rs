@@ -35,6 +35,7 @@ struct Report {
     width: usize,
     arena_bytes: usize,
     multiply_adds: u64,
+    isa: &'static str,
     tensors: Vec<Tensor>,
 }
 
@@ -108,6 +109,7 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
         width: size.width,
         arena_bytes: plan.arena_len(),
         multiply_adds: plan.multiply_adds(),
+        isa: fec::isa::kernels()?.isa().name(),
         tensors,
     };
     out.json(&report)?;
@@ -191,10 +193,11 @@ fn text(r: &Report) -> String {
     let (h, w) = (r.height, r.width);
     let _ = writeln!(
         text,
-        "  {:14} arena {} bytes, {:.2} M multiply-adds",
+        "  {:14} arena {} bytes, {:.2} M multiply-adds, {} kernels on this machine",
         format!("at {h}x{w}"),
         r.arena_bytes,
-        r.multiply_adds as f64 / 1e6
+        r.multiply_adds as f64 / 1e6,
+        r.isa
     );
     for Tensor {
         name,

@@ -5,6 +5,7 @@ pub(crate) mod classify;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod map;
+mod profile;
 pub(crate) mod sibling;
 pub(crate) mod trace;
 pub(crate) mod verify;
@@ -100,32 +101,49 @@ pub(crate) fn needs_classes(model: &Model<'_>, file: &ModelFile) -> Result<(), E
 }
 
 /// A pool of so many threads. They sleep when there is nothing to do, and end with the pool.
-pub(crate) fn pool(threads: usize) -> Result<rayon::ThreadPool, Error> {
+fn pool(threads: usize) -> Result<rayon::ThreadPool, Error> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     pool.map_err(|error| Error::Threads {
         reason: error.to_string(),
     })
 }
 
+/// Does `work` in a pool of so many threads, which an image's parts are then shared among; one thread is this one.
+pub(crate) fn within<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    if threads <= 1 {
+        return Ok(work());
+    }
+    Ok(pool(threads)?.install(work))
+}
+
 /// Does `work` on every item, on `threads` threads, and hands the results on in order. At most a few items per thread are held at a
-/// time, so that memory does not grow with their number. `state` makes what one thread needs.
-pub(crate) fn in_order<I: Sync, S, T: Send>(
+/// time, so that memory does not grow with their number. `state` makes what one thread needs, for images on so many threads: a single
+/// item has them all.
+pub(crate) fn in_order<I: Sync, S: Send, T: Send>(
     items: &[I],
     threads: Option<u16>,
-    state: impl Fn() -> Result<S, Error> + Sync,
+    state: impl Fn(usize) -> Result<S, Error> + Sync,
     work: impl Fn(&mut S, &I) -> Result<T, Error> + Sync,
     mut each: impl FnMut(&I, Result<T, Error>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     const ITEMS_PER_THREAD: usize = 32;
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = threads.map_or_else(cores, usize::from).min(items.len());
+    /// Within an image, unless more are asked for: starting more would cost what they save.
+    const THREADS_WITHIN: usize = 8;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if let [item] = items {
+        let threads = threads.map_or(cores.min(THREADS_WITHIN), usize::from);
+        let mut state = state(threads)?;
+        return each(item, within(threads, || work(&mut state, item))?);
+    }
+    let threads = threads.map_or(cores, usize::from).min(items.len());
     if threads <= 1 {
-        let mut state = state()?;
+        let mut state = state(1)?;
         return items
             .iter()
             .try_for_each(|item| each(item, work(&mut state, item)));
     }
     let pool = pool(threads)?;
+    let state = || state(1);
     // A state that could not be made is tried again for each item, which then gets the error.
     let work = |made: &mut Result<S, Error>, item: &I| match made {
         Ok(state) => work(state, item),

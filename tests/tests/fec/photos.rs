@@ -212,7 +212,10 @@ fn the_cameras_orientation_is_applied_unless_ignored() {
     let plain = jpeg(48, 20, 3);
     write("plain.jpg", &plain);
     write("turned.jpg", &with_orientation(&plain, 6));
-    let upright = image::load_from_memory(&plain).expect("a JPEG").rotate90();
+    let decoded =
+        fec::Photo::decode("plain.jpg", &plain, fec::Orientation::Ignore).expect("a JPEG");
+    let decoded = RgbImage::from_raw(48, 20, decoded.pixels).expect("48 x 20 pixels");
+    let upright = DynamicImage::ImageRgb8(decoded).rotate90();
     write("upright.png", &encoded(&upright, ImageFormat::Png));
     let logits = |args: &[&str]| {
         let args = [&["--json", "classify", "--logits"], args].concat();

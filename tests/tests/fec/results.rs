@@ -194,15 +194,33 @@ fn bench_measures_and_says_what() {
 #[test]
 fn bench_profiles_every_step_in_order() {
     let found = json(&["bench", "--runs", "2", "--profile", "--size", "96x64"]);
-    check_keys(&found, &[&BENCH[..], &[("steps", "array")]].concat());
+    let besides = [("peak", "object"), ("steps", "array")];
+    check_keys(&found, &[&BENCH[..], &besides].concat());
+    check_keys(&found["peak"], &[("f32", "number"), ("i8", "number")]);
     assert_eq!(
         (&found["height"], &found["width"]),
         (&96.into(), &64.into())
     );
     let steps = found["steps"].as_array().expect("steps");
     for step in steps {
-        check_keys(step, &[("step", "string"), ("ms", "number")]);
+        let keys = [
+            ("step", "string"),
+            ("ms", "number"),
+            ("multiply_adds", "count"),
+            ("share_of_peak", "number"),
+            ("isa", "string"),
+            ("dtype", "string"),
+            ("arithmetic", "string"),
+        ];
+        check_keys(step, &keys);
+        assert_eq!(step["isa"], found["isa"]);
+        assert_eq!(step["arithmetic"], "f32");
     }
+    let sum: u64 = steps
+        .iter()
+        .filter_map(|step| step["multiply_adds"].as_u64())
+        .sum();
+    assert_eq!(found["multiply_adds"], sum);
     let names: Vec<&str> = steps
         .iter()
         .filter_map(|step| step["step"].as_str())
@@ -302,6 +320,7 @@ fn inspect_shows_what_the_file_holds() {
         ("width", "count"),
         ("arena_bytes", "count"),
         ("multiply_adds", "count"),
+        ("isa", "string"),
         ("tensors", "array"),
     ];
     check_keys(&found, &keys);
