@@ -205,12 +205,12 @@ impl Plan {
         let (threads, stages) = (self.threads, &self.config.stages);
         let map = |i: usize| (self.size.map(i), self.map_len(i));
         let (first, len) = map(0);
-        let mut most = len + patch_embed::scratch_len(first.elements(), stages[0].dim, threads);
+        let (integer, embedded) = (self.config.integer, stages[0].dim);
+        let mut most = len + patch_embed::scratch_len(first.elements(), embedded, integer, threads);
         for (i, stage) in stages.iter().enumerate() {
             let (map, len) = map(i);
-            let mlp = mlp::scratch_len(stage, self.config.integer, i, map, threads);
-            most = most
-                .max(len + mixer::scratch_len(stage, self.config.integer, map, threads).max(mlp));
+            let mlp = mlp::scratch_len(stage, integer, i, map, threads);
+            most = most.max(len + mixer::scratch_len(stage, integer, map, threads).max(mlp));
             if i < POOLS {
                 let shape = self.pool_shape(i);
                 most = most.max(len + shape.out_len() + shape.scratch_len());

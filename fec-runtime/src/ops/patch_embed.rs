@@ -12,13 +12,19 @@ use crate::kernels::{Epilogue, Matmul, Moments, ValuesMut};
 use crate::memory::cut;
 
 /// Lengths of a tile's pieces: its patches, and its rows before they are rounded.
-fn pieces(channels: usize) -> [usize; 2] {
-    [room(TILE * PATCH_INPUTS), room(TILE * channels)]
+fn pieces(channels: usize, integer: bool) -> [usize; 2] {
+    let wide = if integer { room(TILE * channels) } else { 0 };
+    [room(TILE * PATCH_INPUTS), wide]
 }
 
 /// Floats of scratch.
-pub(crate) fn scratch_len(elements: usize, channels: usize, threads: usize) -> usize {
-    let tile: usize = pieces(channels).iter().sum();
+pub(crate) fn scratch_len(
+    elements: usize,
+    channels: usize,
+    integer: bool,
+    threads: usize,
+) -> usize {
+    let tile: usize = pieces(channels, integer).iter().sum();
     (threads * tile).max(tiles::moments_len(elements))
 }
 
@@ -40,7 +46,7 @@ pub(crate) fn run(
     let (channels, kernels) = (layer.linear.weights.outputs, cx.kernels);
     let cols = image.size().width / PATCH;
     let count = x.len().div_ceil(TILE * channels);
-    let pieces = pieces(channels);
+    let pieces = pieces(channels, matches!(x, ValuesMut::F16(_)));
     let len = cx.threads * pieces.iter().sum::<usize>();
     let all = x.len();
     let buffer = of(x.slice_mut(0..all), TILE * channels);

@@ -43,7 +43,7 @@ pub(crate) struct Mixer<'a> {
 fn pieces(s: &Stage, integer: bool, map: MapSize, threads: usize) -> [usize; 9] {
     let (m, padded) = (s.centres(), s.centres().next_multiple_of(LANES));
     let elements = Regions::new(map, s.folds).size().elements();
-    let tile: usize = tile_pieces(s, integer).iter().sum();
+    let tile: usize = tile_pieces(s, integer, TILE.min(elements)).iter().sum();
     [
         room(m * s.dim),
         room(m * s.key_dim()),
@@ -58,10 +58,10 @@ fn pieces(s: &Stage, integer: bool, map: MapSize, threads: usize) -> [usize; 9] 
 }
 
 /// Lengths of a tile's pieces: its keys, and what making them takes.
-fn tile_pieces(s: &Stage, integer: bool) -> [usize; 2] {
+fn tile_pieces(s: &Stage, integer: bool, rows: usize) -> [usize; 2] {
     [
-        room(TILE * s.key_dim()),
-        linear::norm_rows_len(integer, TILE, s.dim),
+        room(rows * s.key_dim()),
+        linear::norm_rows_len(integer, rows, s.dim),
     ]
 }
 
@@ -244,11 +244,14 @@ fn cluster(
         panels: s.panels,
         shift: s.shift,
     };
-    let each = region.tile() * heads;
+    let (each, integer) = (region.tile() * heads, matches!(x, Values::F16(_)));
     let work = |tile, (assign, weights): Piece<'_>, scratch: &mut [f32], probe: &mut dyn Probe| {
         let run = region.run(tile);
         let x = x.slice(run.start * c..run.end * c);
-        let [keys, scratch] = cut(scratch, tile_pieces(stage, matches!(x, Values::F16(_))));
+        let [keys, scratch] = cut(
+            scratch,
+            tile_pieces(stage, integer, TILE.min(region.elements())),
+        );
         let keys = &mut keys[..run.len() * key];
         norm_rows(kernels, &mixer.keys, norm, x, keys, scratch);
         for e in 0..heads {

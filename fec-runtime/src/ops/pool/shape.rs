@@ -38,8 +38,8 @@ impl PoolShape {
         let (all, padded) = self.centres();
         let integer = |n: usize| if self.integer { n } else { 0 };
         let assign = self.bytes_len() + self.threads * self.assign_pieces().iter().sum::<usize>();
-        let centres = CENTRES * (self.key_dim + LANES);
-        let representatives = room(TILE * self.next);
+        let centres = CENTRES.min(padded) * (self.key_dim + LANES);
+        let representatives = integer(room(TILE.min(all) * self.next));
         let skip: usize = self.skip_pieces().iter().sum();
         let tile = self.threads * centres.max(representatives).max(skip);
         [
@@ -68,12 +68,13 @@ impl PoolShape {
 
     /// Lengths of an assignment tile's pieces: rows as floats, their keys (both for a locality), rows as bytes.
     pub(super) fn assign_pieces(&self) -> [usize; 3] {
-        let (wide, keys) = (room(TILE * self.dim), room(TILE * self.key_dim));
+        let rows = TILE.min(self.map.elements() / (self.folds * self.folds));
+        let (wide, keys) = (room(rows * self.dim), room(rows * self.key_dim));
         [
             if self.local && self.integer { wide } else { 0 },
             if self.local { keys } else { 0 },
             if self.integer {
-                bytes_len(TILE, self.dim)
+                bytes_len(rows, self.dim)
             } else {
                 0
             },
@@ -82,12 +83,12 @@ impl PoolShape {
 
     /// Lengths of the convolution's pieces: windows, and what their product takes.
     pub(super) fn skip_pieces(&self) -> [usize; 2] {
-        let inputs = 9 * self.dim;
+        let (rows, inputs) = (TILE.min(self.map.elements() / 4), 9 * self.dim);
         if self.integer {
-            let product = linear::add_rows_len(TILE, inputs, self.next);
-            [room_bytes(2 * TILE * inputs), product]
+            let product = linear::add_rows_len(rows, inputs, self.next);
+            [room_bytes(2 * rows * inputs), product]
         } else {
-            [room(TILE * inputs), 0]
+            [room(rows * inputs), 0]
         }
     }
 
