@@ -219,7 +219,12 @@ fn the_engine_calls_no_function_whose_last_bits_differ() {
         "/formula.rs",
     ];
     // What may fuse: lanes whose type says so, in the kernels that are generic over it.
-    const FUSING: [&str; 4] = ["/kernels/lanes/", "/matmul_f32/", "/assign/", "/activation/"];
+    const FUSING: [&str; 4] = [
+        "/kernels/lanes/",
+        "/matmul_f32/",
+        "/assign/",
+        "/activation/",
+    ];
     let mut files = Vec::new();
     rust_files(&root().join("fec-runtime/src"), &mut files);
     let (mut seen, mut broken) = (0, Vec::new());

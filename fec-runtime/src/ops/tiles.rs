@@ -2,7 +2,7 @@
 //!
 //! How a map is cut depends on shapes alone, and a tile's result on its own input: the bits are the same for any number of threads.
 
-use super::{Context, TILE};
+use super::{Context, Region, TILE};
 use crate::kernels::{Kernels, Moments, Values, ValuesMut};
 use crate::probe::Probe;
 
@@ -104,6 +104,30 @@ fn run<B: Tiles>(
         let (piece, rest) = buffers.split(1);
         work(tile, piece, &mut scratch[..own]);
         buffers = rest;
+    }
+}
+
+/// The same for the tiles of a region of a map [N, C], each of which is one run of its rows. Only regions that are the whole map
+/// are shared among threads: others' tiles do not lie one behind the other.
+pub(crate) fn for_each_run(
+    threads: usize,
+    region: Region,
+    map: &mut ValuesMut<'_>,
+    channels: usize,
+    scratch: &mut [f32],
+    work: &(impl Fn(usize, ValuesMut<'_>, &mut [f32]) + Sync),
+) {
+    if region.is_whole() {
+        let all = map.len();
+        let buffer = of(map.slice_mut(0..all), region.tile() * channels);
+        let work = |tile, x: Of<ValuesMut<'_>>, scratch: &mut [f32]| work(tile, x.buffer, scratch);
+        for_each(threads, region.tiles(), buffer, scratch, &work);
+    } else {
+        for tile in 0..region.tiles() {
+            let run = region.run(tile);
+            let x = map.slice_mut(run.start * channels..run.end * channels);
+            work(tile, x, scratch);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ pub(crate) use ties::ties_matter;
 
 use self::ties::assign_by_weight;
 use super::linear::{self, norm_rows};
-use super::tiles::{self, for_each, of};
+use super::tiles::{self, for_each, for_each_run, of};
 use super::{Context, NormLinear, Region, Regions, TILE, room, room_bytes};
 use crate::config::{Similarity, Stage};
 use crate::format::LANES;
@@ -439,7 +439,7 @@ fn dispatch(
     let (stage, kernels) = (&mixer.config, cx.kernels);
     let (m, c, heads) = (stage.centres(), stage.dim, stage.heads);
     let (table, assign, weights) = (&*s.sums, &*s.assign, &*s.weights);
-    let add = |tile: usize, x: ValuesMut<'_>| {
+    let work = |tile: usize, x: ValuesMut<'_>, _: &mut [f32]| {
         let start = tile * region.tile() * heads;
         let end = start + x.len() / c * heads;
         let dispatch = Dispatch {
@@ -453,17 +453,7 @@ fn dispatch(
         };
         kernels.dispatch(&dispatch, x);
     };
-    if region.is_whole() {
-        let all = x.len();
-        let buffer = of(x.slice_mut(0..all), region.tile() * c);
-        let work = |tile, x: tiles::Of<ValuesMut<'_>>, _: &mut [f32]| add(tile, x.buffer);
-        for_each(cx.threads, region.tiles(), buffer, &mut [], &work);
-    } else {
-        for tile in 0..region.tiles() {
-            let run = region.run(tile);
-            add(tile, x.slice_mut(run.start * c..run.end * c));
-        }
-    }
+    for_each_run(cx.threads, region, x, c, &mut [], &work);
 }
 
 /// From [N, E] to the region's part of [E, regions, N].

@@ -11,7 +11,7 @@ mod shape;
 pub(crate) use shape::PoolShape;
 
 use super::linear::{self, Linear};
-use super::tiles::{self, for_each, of};
+use super::tiles::{self, for_each, for_each_run, of};
 use super::{Context, Region, Regions, TILE, norm};
 use crate::config::Similarity;
 use crate::image::MapSize;
@@ -147,29 +147,8 @@ fn representatives(
         }
     };
     for region in cells.iter() {
-        if region.is_whole() {
-            let all = out.len();
-            let buffer = of(out.slice_mut(0..all), region.tile() * next);
-            for_each(
-                cx.threads,
-                region.tiles(),
-                buffer,
-                s.work,
-                &|tile, out, wide| {
-                    project(region, tile, out.buffer, wide);
-                },
-            );
-        } else {
-            for tile in 0..region.tiles() {
-                let run = region.run(tile);
-                project(
-                    region,
-                    tile,
-                    out.slice_mut(run.start * next..run.end * next),
-                    s.work,
-                );
-            }
-        }
+        let work = |tile, out: ValuesMut<'_>, wide: &mut [f32]| project(region, tile, out, wide);
+        for_each_run(cx.threads, region, out, next, s.work, &work);
     }
     cx.probe
         .representatives(pool.stage, out.as_values(), size, next);
