@@ -232,8 +232,12 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
             .take(MAX_FILE_BYTES + 1)
             .read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        std::fs::File::open(path).and_then(|file| {
+            // Room for all at once: a buffer that grows would hold a large file twice.
+            let length = file.metadata().map_or(0, |m| m.len()).min(MAX_FILE_BYTES);
+            bytes.reserve_exact(length as usize + 1);
+            file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)
+        })
     };
     match read {
         Err(e) => Err(Error::from_read(path, e)),

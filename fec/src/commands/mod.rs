@@ -129,13 +129,13 @@ pub(crate) fn in_order<I: Sync, S: Send, T: Send>(
     const ITEMS_PER_THREAD: usize = 32;
     /// Within an image, unless more are asked for: starting more would cost what they save.
     const THREADS_WITHIN: usize = 8;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     if let [item] = items {
-        let threads = threads.map_or(cores.min(THREADS_WITHIN), usize::from);
+        let threads = threads.map_or_else(|| cores().min(THREADS_WITHIN), usize::from);
         let mut state = state(threads)?;
         return each(item, within(threads, || work(&mut state, item))?);
     }
-    let threads = threads.map_or(cores, usize::from).min(items.len());
+    let threads = threads.map_or_else(cores, usize::from).min(items.len());
     if threads <= 1 {
         let mut state = state(1)?;
         return items
