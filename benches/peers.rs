@@ -13,7 +13,6 @@ use fec_bench::peak::Peaks;
 use fec_bench::record::{self, Record, Row};
 use fec_bench::rounds::{Candidate, Times, disturbance, interleave};
 use fec_convert::onnx::{Graph, TOLERANCE_F32};
-use fec_runtime::formula::image_value;
 use fec_runtime::kernels::Kernels;
 use fec_runtime::{AlignedBytes, ImageSize};
 
@@ -125,7 +124,7 @@ fn compare(
     let mut ours = Engine::new(&network, &model, Kernels::best().isa(), &mut arena)?;
     let mut theirs = Tract {
         name: name.to_string(),
-        image: image(network.size),
+        image: network.image.clone(),
         graph,
         logits: Ok(Vec::new()),
     };
@@ -176,14 +175,6 @@ fn report(rows: &[Row; 2], times: &[Times], peaks: &Peaks, out: &mut Output) -> 
         theirs.ms.median / ours.ms.median
     ))?;
     Ok(())
-}
-
-/// The formula image [3, H, W].
-fn image(size: ImageSize) -> Vec<f32> {
-    let ImageSize { height, width } = size;
-    let rows = (0..3).flat_map(|c| (0..height).map(move |y| (c, y)));
-    rows.flat_map(|(c, y)| (0..width).map(move |x| image_value(size, c, y, x, 0)))
-        .collect()
 }
 
 /// Infinite where the lengths differ.

@@ -13,7 +13,7 @@ pub struct Engine<'m, 'a> {
     dtype: String,
     session: Session<'m, 'a>,
     isa: Isa,
-    image: Image<'static>,
+    image: Image<'m>,
     outcome: Result<(), fec_runtime::Error>,
     crc: Option<u32>,
 }
@@ -24,7 +24,7 @@ impl<'m, 'a> Engine<'m, 'a> {
     /// # Errors
     /// The machine does not have `isa`, or the model does not take the size.
     pub fn new(
-        network: &Network,
+        network: &'m Network,
         model: &'m Model<'m>,
         isa: Isa,
         arena: &'a mut AlignedBytes,
@@ -40,7 +40,7 @@ impl<'m, 'a> Engine<'m, 'a> {
             dtype: dtypes(model),
             session: Session::with_kernels(model, plan, arena.as_bytes_mut(), kernels)?,
             isa,
-            image: Image::formula(network.size, 0),
+            image: Image::f32_chw(&network.image, network.size)?,
             outcome: Ok(()),
             crc: None,
         })

@@ -5,6 +5,7 @@ use std::path::Path;
 use fec_convert::fold::formula_tensors;
 use fec_convert::pack::{PackOptions, pack};
 use fec_runtime::format::{DType, Interpolation, Preprocessing, TensorKind};
+use fec_runtime::formula::image_value;
 use fec_runtime::{AlignedBytes, Config, ImageSize, Model};
 
 /// A packed network.
@@ -14,6 +15,8 @@ pub struct Network {
     pub name: String,
     /// Size of the images that it runs on.
     pub size: ImageSize,
+    /// The formula image of that size, [3, H, W]: evaluating the formula is no part of a run.
+    pub image: Vec<f32>,
     /// The bytes of its file.
     file: AlignedBytes,
 }
@@ -54,6 +57,7 @@ impl Network {
         Ok(Self {
             name: preset.to_string(),
             size,
+            image: formula_image(size),
             file: AlignedBytes::copy_of(&file),
         })
     }
@@ -74,6 +78,7 @@ impl Network {
         Ok(Self {
             name: stem.to_string_lossy().into_owned(),
             size,
+            image: formula_image(size),
             file,
         })
     }
@@ -85,6 +90,14 @@ impl Network {
     pub fn model(&self) -> crate::Result<Model<'_>> {
         Ok(Model::from_bytes(self.file.as_bytes())?)
     }
+}
+
+/// The formula image, [3, H, W].
+fn formula_image(size: ImageSize) -> Vec<f32> {
+    let ImageSize { height, width } = size;
+    let rows = (0..3).flat_map(|c| (0..height).map(move |y| (c, y)));
+    rows.flat_map(|(c, y)| (0..width).map(move |x| image_value(size, c, y, x, 0)))
+        .collect()
 }
 
 /// A preset and the side of its images, written as in `small@224`.

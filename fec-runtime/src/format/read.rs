@@ -436,16 +436,29 @@ pub(crate) fn place_numbers(place: Place) -> (u8, u16) {
     }
 }
 
+/// Number of the first value that `is`. Whole blocks are looked at without stopping, which the compiler does many values at a time.
+fn first_of<const N: usize>(bytes: &[u8], is: impl Fn([u8; N]) -> bool) -> Option<usize> {
+    const BLOCK: usize = 256;
+    let (values, _) = bytes.as_chunks::<N>();
+    let mut before = 0_usize;
+    for block in values.chunks(BLOCK) {
+        if block.iter().fold(false, |found, value| found | is(*value)) {
+            let within = block.iter().position(|value| is(*value))?;
+            return Some(before.saturating_add(within));
+        }
+        before = before.saturating_add(block.len());
+    }
+    None
+}
+
 /// Every float is finite, every 8-bit number possible.
 fn check_values(tensor: &PackedTensor, dtype: DType, bytes: &[u8]) -> Result<(), Error> {
     // A float is NaN or infinite exactly when its exponent bits are all ones.
     let not_finite = match dtype {
-        DType::F32 => bytes
-            .chunks_exact(4)
-            .position(|b| u32_at(b, 0).is_some_and(|v| v & 0x7F80_0000 == 0x7F80_0000)),
-        DType::F16 => bytes
-            .chunks_exact(2)
-            .position(|b| u16_at(b, 0).is_some_and(|v| v & 0x7C00 == 0x7C00)),
+        DType::F32 => first_of(bytes, |b| {
+            u32::from_le_bytes(b) & 0x7F80_0000 == 0x7F80_0000
+        }),
+        DType::F16 => first_of(bytes, |b| u16::from_le_bytes(b) & 0x7C00 == 0x7C00),
         DType::I8 | DType::U8 => {
             return match first_impossible(tensor.kind, bytes) {
                 Some(byte) => Err(Error::Quantised {

@@ -23,8 +23,13 @@ pub(crate) struct Mlp<'a> {
 }
 
 /// Rows of a tile. The weights of the later stages outgrow the caches next to a core, so that their tiles are longer.
-pub(crate) fn tile(stage: usize, map: MapSize) -> usize {
-    map.elements().min(if stage < 2 { TILE } else { 2 * TILE })
+pub(crate) fn tile(stage: usize, integer: bool, map: MapSize) -> usize {
+    let rows = if stage < 2 && !integer {
+        TILE
+    } else {
+        2 * TILE
+    };
+    map.elements().min(rows)
 }
 
 /// Lengths of a tile's pieces, in floats: its rows as floats or bytes, its hidden layer as floats, and as bytes.
@@ -47,7 +52,9 @@ pub(crate) fn scratch_len(
     map: MapSize,
     threads: usize,
 ) -> usize {
-    let tile: usize = pieces(stage, integer, tile(index, map)).iter().sum();
+    let tile: usize = pieces(stage, integer, tile(index, integer, map))
+        .iter()
+        .sum();
     (threads * tile).max(tiles::moments_len(map.elements()))
 }
 

@@ -125,7 +125,7 @@ fn rows<D: Dot, F: Finish<D>, const P: usize>(
     let mut n = 0;
     while n < m.rows {
         let left = m.rows - n;
-        n += if D::ROWS >= 14 && left >= 14 {
+        n += if D::ROWS >= 14 && left >= 14 && m.inputs > 64 {
             tile::<D, F, P, 14>(m, columns, finish, n, out)
         } else if D::ROWS >= 14 && left >= 7 {
             tile::<D, F, P, 7>(m, columns, finish, n, out)
