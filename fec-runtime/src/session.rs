@@ -227,7 +227,7 @@ impl<'m, 'a> Session<'m, 'a> {
             fc1: model.norm_linear(place, [Role::Fc1Weights, Role::Fc1Bias, Role::Fc1Sums]),
             fc2: model.linear(place, Role::Fc2Weights, Role::Fc2Bias),
             table: model.gelu_table(place),
-            tile: mlp::tile(stage, plan.config.integer, map),
+            tile: mlp::tile(stage, plan.config.integer, map, plan.threads()),
         };
         let work = memory::floats_mut(&mut self.arena[plan.work()]);
         let (x, scratch) = split_map(plan, work, stage);

@@ -2,6 +2,15 @@
 //!
 //! The portable form of each kernel is its specification. Sums over k run in ascending order, lane sums are added as a tree, and
 //! nothing is fused, so that the portable table gives the same bits on every machine.
+#![cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_macros,
+        reason = "bodies of instruction sets that this target does not have"
+    )
+)]
 
 pub mod activation;
 mod assign;

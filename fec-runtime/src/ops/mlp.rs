@@ -22,14 +22,22 @@ pub(crate) struct Mlp<'a> {
     pub(crate) tile: usize,
 }
 
-/// Rows of a tile. The weights of the later stages outgrow the caches next to a core, so that their tiles are longer.
-pub(crate) fn tile(stage: usize, integer: bool, map: MapSize) -> usize {
-    let rows = if stage < 2 && !integer {
+/// Rows of a tile. The weights of the later stages outgrow the caches next to a core, so that their tiles are longer; threads get
+/// equal shares, in whole tiles of the kernels.
+pub(crate) fn tile(stage: usize, integer: bool, map: MapSize, threads: usize) -> usize {
+    let most = if stage < 2 && !integer {
         TILE
     } else {
         2 * TILE
     };
-    map.elements().min(rows)
+    if threads <= 1 {
+        return map.elements().min(most);
+    }
+    let share = map.elements().div_ceil(threads);
+    share
+        .div_ceil(share.div_ceil(most).max(1))
+        .next_multiple_of(TILE / 4)
+        .min(most)
 }
 
 /// Lengths of a tile's pieces, in floats: its rows as floats or bytes, its hidden layer as floats, and as bytes.
@@ -52,7 +60,7 @@ pub(crate) fn scratch_len(
     map: MapSize,
     threads: usize,
 ) -> usize {
-    let tile: usize = pieces(stage, integer, tile(index, integer, map))
+    let tile: usize = pieces(stage, integer, tile(index, integer, map, threads))
         .iter()
         .sum();
     (threads * tile).max(tiles::moments_len(map.elements()))
