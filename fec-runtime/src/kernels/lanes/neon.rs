@@ -71,8 +71,7 @@ fn bytes([a, b, c, d]: [uint32x4_t; 4]) -> uint8x16_t {
 impl<const FUSED: bool> Lanes for Neon<FUSED> {
     type Ints = [int32x4_t; 4];
 
-    // The exact form has the few products of integer networks that are not of bytes.
-    const TILE_ROWS: usize = if FUSED { 4 } else { 4 };
+    const TILE_ROWS: usize = 4;
     const TILE_PANELS: usize = 1;
 
     #[inline(always)]
