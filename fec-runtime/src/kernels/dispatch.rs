@@ -5,7 +5,7 @@ use super::elements::Element;
 use super::lanes::Lanes;
 use crate::format::LANES;
 
-/// One run of elements: x[n] += bias + sum over heads e, ascending, of weights[n][e] * table[e][assign[n][e]].
+/// One run of elements: `x[n] += bias + sum over heads e, ascending, of weights[n][e] * table[e][assign[n][e]]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Dispatch<'a> {
     /// Projected representatives [heads, centres, channels].
