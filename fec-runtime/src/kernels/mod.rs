@@ -42,6 +42,7 @@ pub use matmul_f32::{Epilogue, Matmul, Norm, Panels, PanelsI8, Weights};
 pub use matmul_i8::{EpilogueI8, MatmulI8, Out, RowScales};
 pub use moments::Moments;
 pub use quantise::Quantise;
+pub(crate) use quantise::ZERO;
 pub use scatter::Scatter;
 pub use values::{Values, ValuesMut};
 pub use weights::CosineWeights;

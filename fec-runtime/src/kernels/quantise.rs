@@ -6,7 +6,7 @@ use super::values::Values;
 use crate::format::{GROUP, LANES};
 
 /// The byte that stands for 0 in quantised rows.
-pub(super) const ZERO: u8 = 128;
+pub(crate) const ZERO: u8 = 128;
 
 /// Rows to quantise: out\[n\]\[k\] = 128 + the nearest integer, ties to even, of (x\[n\]\[k\] - centre\[k\]) * (127 / max), and
 /// scales\[n\] = max / 127, where max is the largest |x\[n\]\[k\] - centre\[k\]| of the row.

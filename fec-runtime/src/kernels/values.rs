@@ -98,6 +98,14 @@ impl<'a> ValuesMut<'a> {
         }
     }
 
+    /// All of them, for a while.
+    pub fn reborrow(&mut self) -> ValuesMut<'_> {
+        match self {
+            ValuesMut::F32(values) => ValuesMut::F32(values),
+            ValuesMut::F16(values) => ValuesMut::F16(values),
+        }
+    }
+
     /// Some of them.
     ///
     /// # Panics

@@ -6,7 +6,7 @@
 use super::{room, room_bytes};
 use crate::kernels::{
     Epilogue, EpilogueI8, Kernels, Matmul, MatmulI8, Norm, Out, Panels, PanelsI8, Quantise,
-    RowScales, Values, ValuesMut, Weights,
+    RowScales, Values, ValuesMut, Weights, ZERO,
 };
 use crate::memory::{bytes_of, cut};
 
@@ -34,9 +34,6 @@ impl<'a> NormLinear<'a> {
         }
     }
 }
-
-/// What a byte product takes its rows' zeros for.
-pub(crate) const ZERO: u8 = 128;
 
 /// Rows of bytes, a scale each: what a map's rows are quantised to.
 pub(crate) struct Bytes<'s> {
@@ -106,6 +103,23 @@ pub(crate) fn floats<'s>(kernels: &Kernels, x: Values<'s>, scratch: &'s mut [f32
             let wide = &mut scratch[..x.len()];
             kernels.widen(x, wide);
             wide
+        }
+    }
+}
+
+/// A product of floats to rows of a map: where they lie, or by way of `wide`.
+pub(crate) fn to_map(
+    kernels: &Kernels,
+    product: &Matmul<'_>,
+    out: ValuesMut<'_>,
+    wide: &mut [f32],
+) {
+    match out {
+        ValuesMut::F32(out) => kernels.matmul(product, out),
+        ValuesMut::F16(out) => {
+            let wide = &mut wide[..out.len()];
+            kernels.matmul(product, wide);
+            kernels.narrow(wide, out);
         }
     }
 }

@@ -80,8 +80,7 @@ pub(crate) fn run(
     let count = x.len().div_ceil(each);
     let pieces = pieces(stage, matches!(x, ValuesMut::F16(_)), mlp.tile);
     let len = cx.threads * pieces.iter().sum::<usize>();
-    let all = x.len();
-    let buffer = of(x.slice_mut(0..all), each);
+    let buffer = of(x.reborrow(), each);
     for_each(
         cx.threads,
         count,

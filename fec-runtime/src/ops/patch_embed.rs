@@ -3,8 +3,9 @@
 //! A position channel depends on row or column alone, so that its 16 weights act as 4 sums: K = 3 * 16 pixel values, then the
 //! positions of 4 rows, then of 4 columns. 8-bit values are normalised while they are gathered.
 
+use super::linear::{self, Linear};
 use super::tiles::{self, for_each, of};
-use super::{Context, Linear, TILE, room};
+use super::{Context, TILE, room};
 use crate::config::PATCH;
 use crate::format::PATCH_INPUTS;
 use crate::image::Image;
@@ -48,8 +49,7 @@ pub(crate) fn run(
     let count = x.len().div_ceil(TILE * channels);
     let pieces = pieces(channels, matches!(x, ValuesMut::F16(_)));
     let len = cx.threads * pieces.iter().sum::<usize>();
-    let all = x.len();
-    let buffer = of(x.slice_mut(0..all), TILE * channels);
+    let buffer = of(x.reborrow(), TILE * channels);
     for_each(
         cx.threads,
         count,
@@ -66,14 +66,7 @@ pub(crate) fn run(
             }
             let epilogue = Epilogue::Bias(layer.linear.bias);
             let product = Matmul::dense(patches, rows, layer.linear.weights, epilogue);
-            match out.buffer {
-                ValuesMut::F32(out) => kernels.matmul(&product, out),
-                ValuesMut::F16(out) => {
-                    let wide = &mut wide[..out.len()];
-                    kernels.matmul(&product, wide);
-                    kernels.narrow(wide, out);
-                }
-            }
+            linear::to_map(kernels, &product, out.buffer, wide);
         },
     );
     tiles::moments(kernels, cx.threads, x.as_values(), channels, scratch)

@@ -46,17 +46,6 @@ impl<A: Tiles, B: Tiles> Tiles for (A, B) {
     }
 }
 
-impl<A: Tiles, B: Tiles, C: Tiles> Tiles for (A, B, C) {
-    fn split(self, tiles: usize) -> (Self, Self) {
-        let ((a, d), (b, e), (c, f)) = (
-            self.0.split(tiles),
-            self.1.split(tiles),
-            self.2.split(tiles),
-        );
-        ((a, b, c), (d, e, f))
-    }
-}
-
 /// Calls `work` with each tile's number, its pieces of `buffers`, and scratch that is its own while it runs: `scratch` is cut into
 /// `threads` equal parts.
 pub(crate) fn for_each<B: Tiles>(
@@ -118,8 +107,7 @@ pub(crate) fn for_each_run(
     work: &(impl Fn(usize, ValuesMut<'_>, &mut [f32]) + Sync),
 ) {
     if region.is_whole() {
-        let all = map.len();
-        let buffer = of(map.slice_mut(0..all), region.tile() * channels);
+        let buffer = of(map.reborrow(), region.tile() * channels);
         let work = |tile, x: Of<ValuesMut<'_>>, scratch: &mut [f32]| work(tile, x.buffer, scratch);
         for_each(threads, region.tiles(), buffer, scratch, &work);
     } else {

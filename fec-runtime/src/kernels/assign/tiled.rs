@@ -51,8 +51,8 @@ fn tile<L: Lanes, const R: usize>(a: &Assign<'_>, first: usize, out: &mut [u16])
             panel += 1;
         }
     }
-    for (out, (score, panel)) in out.iter_mut().zip(best) {
-        *out = winner(score, panel);
+    for (out, best) in out.iter_mut().zip(best) {
+        *out = winner(best);
     }
 }
 
@@ -112,7 +112,7 @@ fn lone_panel<L: Lanes, const R: usize>(a: &Assign<'_>, first: usize, out: &mut 
 
 /// The lane with the largest score; of equal ones the lowest centre. Centre 0 where no score is a number.
 #[inline(always)]
-fn winner<L: Lanes>(score: L, panel: L::Ints) -> u16 {
+pub(in crate::kernels) fn winner<L: Lanes>((score, panel): (L, L::Ints)) -> u16 {
     let mut panels = [0; LANES];
     L::store_ints(panel, &mut panels);
     let mut lanes = score.equal_lanes(score.max_lane());

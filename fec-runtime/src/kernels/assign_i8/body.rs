@@ -6,11 +6,10 @@ use super::AssignI8;
 use crate::format::{GROUP, LANES};
 use crate::kernels::Locality;
 use crate::kernels::assign::locality::{Window, position};
+use crate::kernels::assign::tiled::winner;
 use crate::kernels::dot::{Dot, Group};
 use crate::kernels::lanes::Lanes;
-
-/// The byte that stands for 0.
-const ZERO: u8 = 128;
+use crate::kernels::quantise::ZERO;
 
 /// Rows that share a locality's window: the same on every instruction set, whatever its tiles, since rounded scores might otherwise
 /// let a centre win that lies in the window of a neighbour alone.
@@ -133,18 +132,4 @@ fn subtract_distances<L: Lanes>(l: &Locality<'_>, first: usize, panel: usize, sc
 #[inline(always)]
 fn lanes<L: Lanes>(values: &[f32], panel: usize) -> L {
     L::load(&values.as_chunks().0[panel])
-}
-
-/// The lane with the largest score; of equal ones the lowest centre. Centre 0 where no score is a number.
-#[inline(always)]
-fn winner<L: Lanes>((score, panel): Best<L>) -> u16 {
-    let mut panels = [0; LANES];
-    L::store_ints(panel, &mut panels);
-    let winners = score.equal_lanes(score.max_lane());
-    let centres = panels.iter().enumerate();
-    centres
-        .filter(|(lane, _)| winners >> lane & 1 == 1)
-        .map(|(lane, &panel)| panel as u16 * LANES as u16 + lane as u16)
-        .min()
-        .unwrap_or(0)
 }

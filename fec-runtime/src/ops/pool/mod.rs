@@ -138,13 +138,7 @@ fn representatives(
         let rows = out.len() / next;
         let means = &means[first * c..][..rows * c];
         let product = Matmul::dense(means, rows, pool.values.weights, epilogue);
-        match out {
-            ValuesMut::F32(out) => kernels.matmul(&product, out),
-            ValuesMut::F16(out) => {
-                kernels.matmul(&product, &mut wide[..rows * next]);
-                kernels.narrow(&wide[..rows * next], out);
-            }
-        }
+        linear::to_map(kernels, &product, out, wide);
     };
     for region in cells.iter() {
         let work = |tile, out: ValuesMut<'_>, wide: &mut [f32]| project(region, tile, out, wide);
@@ -153,11 +147,10 @@ fn representatives(
     cx.probe
         .representatives(pool.stage, out.as_values(), size, next);
     let moments = tiles::moments(kernels, cx.threads, out.as_values(), next, s.work);
-    let all = out.len();
     let (gain, bias) = (pool.gain, pool.bias);
     norm::apply_map(
         kernels,
-        out.slice_mut(0..all),
+        out.reborrow(),
         moments.norm(),
         gain,
         bias,
@@ -177,8 +170,8 @@ fn skip(
     let shape = &pool.shape;
     let (c, next, kernels) = (shape.dim, shape.next, cx.kernels);
     let (map, cols) = (shape.map, shape.map.cols / 2);
-    let (all, count) = (out.len(), out.len().div_ceil(TILE * next));
-    let buffer = of(out.slice_mut(0..all), TILE * next);
+    let count = out.len().div_ceil(TILE * next);
+    let buffer = of(out.reborrow(), TILE * next);
     for_each(cx.threads, count, buffer, scratch, &|tile, out, scratch| {
         let rows = out.buffer.len() / next;
         let [windows, scratch] = cut(scratch, shape.skip_pieces());
