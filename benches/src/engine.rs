@@ -1,9 +1,10 @@
 //! Our engine as a candidate.
 
+use fec::model_file::dtypes;
 use fec_runtime::kernels::{Isa, Kernels};
 use fec_runtime::{AlignedBytes, Image, Model, Session};
 
-use crate::networks::{Network, dtypes};
+use crate::networks::Network;
 use crate::record::Row;
 use crate::rounds::Candidate;
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use fec_convert::fold::formula_tensors;
 use fec_convert::pack::{PackOptions, pack};
-use fec_runtime::format::{DType, Interpolation, Preprocessing, TensorKind};
-use fec_runtime::formula::image_value;
+use fec_runtime::format::{DType, Interpolation, Preprocessing};
+use fec_runtime::formula;
 use fec_runtime::{AlignedBytes, Config, ImageSize, Model};
 
 /// A packed network.
@@ -57,7 +57,7 @@ impl Network {
         Ok(Self {
             name: preset.to_string(),
             size,
-            image: formula_image(size),
+            image: formula::image(size, 0),
             file: AlignedBytes::copy_of(&file),
         })
     }
@@ -78,7 +78,7 @@ impl Network {
         Ok(Self {
             name: stem.to_string_lossy().into_owned(),
             size,
-            image: formula_image(size),
+            image: formula::image(size, 0),
             file,
         })
     }
@@ -92,14 +92,6 @@ impl Network {
     }
 }
 
-/// The formula image, [3, H, W].
-fn formula_image(size: ImageSize) -> Vec<f32> {
-    let ImageSize { height, width } = size;
-    let rows = (0..3).flat_map(|c| (0..height).map(move |y| (c, y)));
-    rows.flat_map(|(c, y)| (0..width).map(move |x| image_value(size, c, y, x, 0)))
-        .collect()
-}
-
 /// A preset and the side of its images, written as in `small@224`.
 ///
 /// # Errors
@@ -108,21 +100,4 @@ pub fn parse(text: &str) -> crate::Result<(&str, usize)> {
     let parts = text.split_once('@');
     let parsed = parts.and_then(|(preset, side)| Some((preset, side.parse().ok()?)));
     parsed.ok_or_else(|| format!("{text:?} is no network; write it as in small@224").into())
-}
-
-/// Type of a model's matrices, several with the one of the most bytes first, as in `f16+f32`.
-pub fn dtypes(model: &Model<'_>) -> String {
-    let mut bytes: Vec<(&'static str, usize)> = Vec::new();
-    model.tensors(|tensor, dtype, length| {
-        if !matches!(tensor.kind, TensorKind::Matrix { .. }) {
-            return;
-        }
-        match bytes.iter_mut().find(|(name, _)| *name == dtype.name()) {
-            Some((_, sum)) => *sum += length,
-            None => bytes.push((dtype.name(), length)),
-        }
-    });
-    bytes.sort_by_key(|&(_, length)| core::cmp::Reverse(length));
-    let names: Vec<&str> = bytes.iter().map(|&(name, _)| name).collect();
-    names.join("+")
 }

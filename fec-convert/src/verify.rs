@@ -7,7 +7,6 @@
 
 use fec_runtime::config::{Config, POOLS, STAGES};
 use fec_runtime::format::DType;
-use fec_runtime::formula::image_value;
 use fec_runtime::reference::{Clustering, Network, Trace};
 use fec_runtime::{AlignedBytes, Clusterer, Image, Model, Output, Plan, Probe, Session};
 
@@ -265,13 +264,6 @@ pub fn arch_settings(config: &Config) -> String {
         list(|s| s.proposals),
         list(|s| s.folds)
     )
-}
-
-/// The formula image of SPEC 11, [3, H, W], for the reference; the engine has it as [`Image::formula`].
-pub fn formula_image(size: fec_runtime::ImageSize, index: usize) -> Vec<f32> {
-    let rows = (0..3).flat_map(|c| (0..size.height).map(move |y| (c, y)));
-    rows.flat_map(|(c, y)| (0..size.width).map(move |x| image_value(size, c, y, x, index)))
-        .collect()
 }
 
 fn trace_values(trace: &Trace) -> Vec<f32> {

@@ -60,6 +60,14 @@ impl Write for NameHash {
     }
 }
 
+/// The formula image as [3, H, W], for whom evaluating the formula again and again would cost too much.
+#[cfg(feature = "alloc")]
+pub fn image(size: ImageSize, index: usize) -> alloc::vec::Vec<f32> {
+    let rows = (0..3).flat_map(|c| (0..size.height).map(move |y| (c, y)));
+    rows.flat_map(|(c, y)| (0..size.width).map(move |x| image_value(size, c, y, x, index)))
+        .collect()
+}
+
 /// The formula image (kind "waves") at channel c, row y, column x: about -2 to 2.
 pub fn image_value(size: ImageSize, c: usize, y: usize, x: usize, index: usize) -> f32 {
     // The formula has this period in the index (lcm of 2 * 97, 2 * 61 and 3): no index overflows.

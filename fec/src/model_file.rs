@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use fec_runtime::format::TensorKind;
 use fec_runtime::{AlignedBytes, Model};
 
 use crate::error::Error;
@@ -14,6 +15,22 @@ pub const MAX_MODEL_BYTES: u64 = 1 << 30;
 /// Length from which a file is mapped in place of read, in bytes: below it a copy costs less than a millisecond, and does not mind
 /// who changes the file meanwhile.
 pub const MAPPED_FROM: u64 = 1 << 20;
+
+/// Storage types of a model's matrices, the one of the most bytes first: `f32`, or `f16+f32`.
+pub fn dtypes(model: &Model<'_>) -> String {
+    let mut bytes: Vec<(&'static str, usize)> = Vec::new();
+    model.tensors(|tensor, dtype, length| {
+        if matches!(tensor.kind, TensorKind::Matrix { .. }) {
+            match bytes.iter_mut().find(|(name, _)| *name == dtype.name()) {
+                Some((_, sum)) => *sum += length,
+                None => bytes.push((dtype.name(), length)),
+            }
+        }
+    });
+    bytes.sort_by_key(|&(_, sum)| core::cmp::Reverse(sum));
+    let names: Vec<&str> = bytes.iter().map(|&(name, _)| name).collect();
+    names.join("+")
+}
 
 /// The bytes of a model and the name that messages use for it.
 #[derive(Debug)]

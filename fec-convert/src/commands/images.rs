@@ -7,9 +7,9 @@ use fec::dataset::{ClassFolder, Entry, is_image};
 use fec::output::Output;
 use fec::{Orientation, Photo, preprocess};
 use fec_convert::Error;
-use fec_convert::verify::formula_image;
 use fec_runtime::Image;
 use fec_runtime::format::Preprocessing;
+use fec_runtime::formula;
 
 use super::in_file;
 
@@ -118,7 +118,7 @@ impl Images {
             see(&Shown {
                 name: format!("formula image {index}"),
                 image: Image::formula(size, index),
-                normalised: formula_image(size, index),
+                normalised: formula::image(size, index),
                 class: None,
             })?;
             progress.advance(out, 1);

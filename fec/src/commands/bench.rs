@@ -5,10 +5,11 @@ use core::time::Duration;
 use std::time::Instant;
 
 use fec::Error;
+use fec::model_file::dtypes;
 use fec::output::{Exit, Output};
-use fec_runtime::formula::image_value;
+use fec_runtime::formula;
 use fec_runtime::kernels::Kernels;
-use fec_runtime::{AlignedBytes, Image, ImageSize, Model, Session};
+use fec_runtime::{AlignedBytes, Image, ImageSize, Session};
 use serde::Serialize;
 
 use super::profile::{self, Peak, Profile, TimedStep};
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
     let mut arena = AlignedBytes::zeroed(plan.arena_len());
     let mut session = Session::with_kernels(&model, plan, arena.as_bytes_mut(), kernels)?;
     // The self-test's image, but with its values in memory as photos have them: computing them is no part of a run.
-    let values = formula_image(size);
+    let values = formula::image(size, 0);
     let image = Image::f32_chw(&values, size)?;
     let mut crc = 0;
     let mut profile = Profile::default();
@@ -123,36 +124,6 @@ pub(crate) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<Exit
     out.json(&report)?;
     out.text(text(&report))?;
     Ok(Exit::Ok)
-}
-
-/// Values of the formula image, [3, H, W].
-fn formula_image(size: ImageSize) -> Vec<f32> {
-    let mut values = Vec::with_capacity(3 * size.height * size.width);
-    for c in 0..3 {
-        for y in 0..size.height {
-            values.extend((0..size.width).map(|x| image_value(size, c, y, x, 0)));
-        }
-    }
-    values
-}
-
-/// Storage types of the matrices, the most frequent first: `f32`, or `f16+f32`.
-pub(super) fn dtypes(model: &Model<'_>) -> String {
-    let mut bytes: Vec<(&'static str, usize)> = Vec::new();
-    model.tensors(|tensor, dtype, length| {
-        if matches!(tensor.kind, fec_runtime::format::TensorKind::Matrix { .. }) {
-            match bytes.iter_mut().find(|(name, _)| *name == dtype.name()) {
-                Some((_, sum)) => *sum += length,
-                None => bytes.push((dtype.name(), length)),
-            }
-        }
-    });
-    bytes.sort_by_key(|&(_, sum)| core::cmp::Reverse(sum));
-    bytes
-        .iter()
-        .map(|(name, _)| *name)
-        .collect::<Vec<_>>()
-        .join("+")
 }
 
 /// The value below which a share of the times lies, in milliseconds.

@@ -4,12 +4,12 @@ use core::fmt::Write;
 use std::path::PathBuf;
 
 use fec::Error;
+use fec::model_file::dtypes;
 use fec::output::{Exit, Output};
 use fec_runtime::format::{PackedTensor, TensorKind};
 use fec_runtime::{Config, ImageSize};
 use serde::Serialize;
 
-use super::bench::dtypes;
 use super::{Common, labels, model_file, parse_size};
 
 #[derive(clap::Args)]
