@@ -2,7 +2,7 @@
 
 use fec_runtime::config::Similarity;
 use fec_runtime::kernels::{
-    Assign, CosineWeights, Dispatch, Epilogue, Kernels, Matmul, Moments, Norm, Panels, Scatter,
+    Assign, Dispatch, Epilogue, Kernels, Matmul, MixerAssign, Moments, Norm, Panels, Scatter,
     Values, ValuesMut, Weights,
 };
 
@@ -38,18 +38,13 @@ pub(super) fn of_stage(place: &Place, cases: &mut Vec<Case>) {
     cases.push(matmul("matmul_fc2", [n, hidden, c], Behind::Residual));
     cases.push(narrow_matmul("matmul_fc2_f16", [n, hidden, c]));
     let centres = stage.centres();
-    cases.push(assign(
-        "assign_mixer",
-        [n, stage.head_dim, centres],
-        stage.key_dim(),
-    ));
-    cases.push(weights(n, stage.head_dim, centres, stage.key_dim()));
+    cases.push(mixer_assign([n, stage.head_dim, centres], stage.key_dim()));
     cases.push(scatter("scatter_mixer", n, c, stage.heads, centres));
     cases.push(dispatch(n, c, stage.heads, centres));
     cases.push(moments(n, c));
     if let Some(next) = *next {
         let m = n / 4;
-        cases.push(assign("assign_pool", [n, c, m], c));
+        cases.push(assign([n, c, m]));
         cases.push(scatter("scatter_pool", n, c, 1, m));
         cases.push(matmul("matmul_pool_values", [m, c, next], Behind::Bias));
         cases.push(matmul("matmul_skip", [m, 9 * c, next], Behind::Accumulate));
@@ -170,14 +165,14 @@ fn narrow_matmul(kernel: &'static str, shape: [usize; 3]) -> Case {
     }
 }
 
-fn assign(kernel: &'static str, shape: [usize; 3], stride: usize) -> Case {
+fn assign(shape: [usize; 3]) -> Case {
     let [rows, inputs, centres] = shape;
-    let x = Aligned::new(&values(rows * stride, 1));
+    let x = Aligned::new(&values(rows * inputs, 1));
     let panels = Aligned::new(&panels(inputs, centres));
     let mut shift = values(centres, 3);
     shift.resize(centres.next_multiple_of(LANES), f32::NEG_INFINITY);
     Case {
-        kernel,
+        kernel: "assign_pool",
         shape: name(shape),
         elements: product(shape),
         peak: Some("f32"),
@@ -186,7 +181,7 @@ fn assign(kernel: &'static str, shape: [usize; 3], stride: usize) -> Case {
             let assign = Assign {
                 x: x.get(),
                 rows,
-                x_stride: stride,
+                x_stride: inputs,
                 inputs,
                 centres: panels.get(),
                 shift: &shift,
@@ -202,29 +197,31 @@ fn assignments(count: usize, centres: usize) -> Vec<u16> {
     (0..count).map(|i| (i * 7 % centres) as u16).collect()
 }
 
-fn weights(rows: usize, dim: usize, centres: usize, stride: usize) -> Case {
+fn mixer_assign([rows, dim, centres]: [usize; 3], stride: usize) -> Case {
     let keys = values(rows * stride, 1);
-    let units = values(centres * dim, 2);
-    let assigned = assignments(rows, centres);
+    let padded = centres.next_multiple_of(LANES);
+    let panels = values(padded * dim, 2);
+    let mut shift = vec![f32::NEG_INFINITY; padded];
+    shift[..centres].fill(0.0);
     Case {
-        kernel: "cosine_weights",
+        kernel: "mixer_assign",
         shape: name([rows, dim, centres]),
-        elements: (rows * dim) as u64,
-        peak: None,
+        elements: product([rows, dim, centres]),
+        peak: Some("f32"),
         run: Box::new(move |table, out| {
-            out.room(rows, 0, 0, 0);
-            let weights = CosineWeights {
+            out.room(rows, 0, rows, 0);
+            let mixer = MixerAssign {
                 keys: &keys,
+                rows,
                 stride,
                 dim,
-                centres: &units,
-                centre_stride: dim,
-                assign: &assigned,
+                centres: &panels,
+                shift: &shift,
                 similarity: Similarity::Cosine,
                 alpha: 4.0,
                 beta: -1.0,
             };
-            table.cosine_weights(&weights, &mut out.floats);
+            table.mixer_assign(&mixer, &mut out.halves, &mut out.floats);
         }),
     }
 }

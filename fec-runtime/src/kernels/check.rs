@@ -10,6 +10,7 @@ mod integer;
 mod integer_assign;
 mod maps;
 mod matmul;
+mod mixer;
 
 use core::fmt;
 
@@ -123,6 +124,7 @@ pub fn check(kernels: &Kernels, buffers: &mut Buffers) -> Result<usize, Failure>
     let mut cases = matmul::check(kernels, buffers, &mut numbers)?;
     cases += assign::check(kernels, buffers, &mut numbers)?;
     cases += assign::check_locality(kernels, buffers, &mut numbers)?;
+    cases += mixer::check(kernels, buffers, &mut numbers)?;
     cases += elements::check(kernels, buffers, &mut numbers)?;
     cases += integer::check(kernels, buffers, &mut numbers)?;
     cases += integer_assign::check(kernels, buffers, &mut numbers)?;

@@ -24,6 +24,7 @@ mod isa;
 mod lanes;
 mod matmul_f32;
 mod matmul_i8;
+mod mixer_assign;
 mod moments;
 #[cfg(feature = "peak")]
 pub mod peak;
@@ -31,7 +32,6 @@ mod quantise;
 mod scatter;
 mod tables;
 mod values;
-mod weights;
 
 pub use assign::{Assign, Locality};
 pub(crate) use assign::{reach, window};
@@ -40,13 +40,12 @@ pub use dispatch::Dispatch;
 pub use isa::Isa;
 pub use matmul_f32::{Epilogue, Matmul, Norm, Panels, PanelsI8, Weights};
 pub use matmul_i8::{EpilogueI8, MatmulI8, Out, RowScales};
+pub use mixer_assign::MixerAssign;
 pub use moments::Moments;
 pub use quantise::Quantise;
 pub(crate) use quantise::ZERO;
 pub use scatter::Scatter;
 pub use values::{Values, ValuesMut};
-pub use weights::CosineWeights;
-pub(crate) use weights::similarity;
 
 use core::fmt;
 
@@ -61,7 +60,7 @@ pub struct Kernels {
     exact: &'static Kernels,
     matmul: unsafe fn(&Matmul<'_>, &mut [f32]),
     assign: unsafe fn(&Assign<'_>, &mut [u16]),
-    cosine_weights: unsafe fn(&CosineWeights<'_>, &mut [f32]),
+    mixer_assign: unsafe fn(&MixerAssign<'_>, &mut [u16], &mut [f32]),
     scatter: unsafe fn(&Scatter<'_>, &mut [f32], &mut [f32]),
     dispatch: unsafe fn(&Dispatch<'_>, ValuesMut<'_>),
     moments: unsafe fn(Values<'_>) -> (f32, f32),
@@ -139,14 +138,15 @@ impl Kernels {
         unsafe { (self.assign)(assign, out) }
     }
 
-    /// The mixer's weights sigmoid(beta + alpha * cosine) of each row with its centre: see [`CosineWeights`].
+    /// The best centre of each row of one head of a mixer, and the weight sigmoid(beta + alpha * similarity) with it (Eq. 5 and 7):
+    /// see [`MixerAssign`].
     ///
     /// # Panics
     /// When a length does not fit the shapes.
-    pub fn cosine_weights(&self, weights: &CosineWeights<'_>, out: &mut [f32]) {
-        weights.check(out.len());
+    pub fn mixer_assign(&self, mixer: &MixerAssign<'_>, assign: &mut [u16], weights: &mut [f32]) {
+        mixer.check(assign.len(), weights.len());
         // SAFETY: the table proves the features, `check` the lengths.
-        unsafe { (self.cosine_weights)(weights, out) }
+        unsafe { (self.mixer_assign)(mixer, assign, weights) }
     }
 
     /// Adds each row to the sums of its centres, one per head, and counts it (Eq. 6): see [`Scatter`]. `sums` is

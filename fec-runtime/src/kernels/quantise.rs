@@ -67,21 +67,46 @@ fn rows<L: Lanes, E: Element, const CENTRED: bool>(
     if q.inputs == 0 {
         return scales.fill(0.0);
     }
-    let rows = x
-        .chunks_exact(q.inputs)
-        .zip(out.chunks_exact_mut(q.out_stride()));
-    for ((x, out), scale) in rows.zip(scales) {
-        let row = Row::<E, CENTRED> { x, centre };
-        let factor;
-        (*scale, factor) = row.scale::<L>();
-        let whole = x.len() / LANES;
-        for (i, out) in out.as_chunks_mut().0[..whole].iter_mut().enumerate() {
-            *out = row.bytes::<L>(i, factor);
+    let sixteen = x
+        .chunks(LANES * q.inputs)
+        .zip(out.chunks_mut(LANES * q.out_stride()))
+        .zip(scales.chunks_mut(LANES));
+    for ((x, out), scales) in sixteen {
+        let rows = x.chunks_exact(q.inputs);
+        let mut largest = [L::splat(0.0); LANES];
+        for (x, largest) in rows.clone().zip(&mut largest) {
+            *largest = Row::<E, CENTRED> { x, centre }.largest();
         }
-        if !x.len().is_multiple_of(LANES) {
-            let out = &mut out[whole * LANES..];
-            out.copy_from_slice(&row.last_bytes::<L>(factor)[..out.len()]);
+        let largest = L::max_lanes(largest);
+        let (mut factors, mut all) = ([0.0; LANES], [0.0; LANES]);
+        L::splat(127.0).div(largest).store(&mut factors);
+        largest.div(L::splat(127.0)).store(&mut all);
+        for (factor, scale) in factors.iter_mut().zip(&mut all) {
+            (*scale, *factor) = scale_and_factor(*scale, *factor);
         }
+        scales.copy_from_slice(&all[..scales.len()]);
+        let rows = rows.zip(out.chunks_exact_mut(q.out_stride()));
+        for ((x, out), factor) in rows.zip(factors) {
+            let row = Row::<E, CENTRED> { x, centre };
+            let whole = x.len() / LANES;
+            for (i, out) in out.as_chunks_mut().0[..whole].iter_mut().enumerate() {
+                *out = row.bytes::<L>(i, factor);
+            }
+            if !x.len().is_multiple_of(LANES) {
+                let out = &mut out[whole * LANES..];
+                out.copy_from_slice(&row.last_bytes::<L>(factor)[..out.len()]);
+            }
+        }
+    }
+}
+
+/// max / 127 and 127 / max, or zeros where the latter is no number of 32 bits.
+#[inline(always)]
+fn scale_and_factor(scale: f32, factor: f32) -> (f32, f32) {
+    if factor == f32::INFINITY {
+        (0.0, 0.0)
+    } else {
+        (scale, factor)
     }
 }
 
@@ -96,6 +121,13 @@ impl<E: Element, const CENTRED: bool> Row<'_, E, CENTRED> {
     /// max / 127 and 127 / max.
     #[inline(always)]
     pub(super) fn scale<L: Lanes>(self) -> (f32, f32) {
+        let max = self.largest::<L>().max_lane();
+        scale_and_factor(max / 127.0, 127.0 / max)
+    }
+
+    /// The largest magnitude in each lane.
+    #[inline(always)]
+    fn largest<L: Lanes>(self) -> L {
         let mut largest = L::splat(0.0);
         let whole = self.x.len() / LANES;
         for i in 0..whole {
@@ -105,11 +137,7 @@ impl<E: Element, const CENTRED: bool> Row<'_, E, CENTRED> {
         if !self.x.len().is_multiple_of(LANES) {
             largest = self.last_value::<L>().abs().max(largest);
         }
-        let max = largest.max_lane();
-        match 127.0 / max {
-            f32::INFINITY => (0.0, 0.0),
-            factor => (max / 127.0, factor),
-        }
+        largest
     }
 
     /// Sixteen values times `factor`, rounded.

@@ -10,6 +10,8 @@ use crate::image::MapSize;
 pub(crate) struct Regions {
     map: MapSize,
     folds: usize,
+    /// Most elements of a tile.
+    tile: usize,
 }
 
 impl Regions {
@@ -18,7 +20,13 @@ impl Regions {
         Self {
             map,
             folds: folds.max(1),
+            tile: TILE,
         }
+    }
+
+    /// The same with tiles of up to so many elements.
+    pub(crate) fn with_tile(self, tile: usize) -> Self {
+        Self { tile, ..self }
     }
 
     /// Number of regions.
@@ -69,7 +77,7 @@ impl Region {
 
     /// The element of the map at a row and column of the region.
     pub(crate) fn element(&self, row: usize, col: usize) -> usize {
-        let Regions { map, folds } = self.regions;
+        let Regions { map, folds, .. } = self.regions;
         let size = self.size();
         let (top, left) = (
             self.index / folds * size.rows,
@@ -87,11 +95,14 @@ impl Region {
     pub(crate) fn tile(&self) -> usize {
         let size = self.size();
         if self.is_whole() {
-            return TILE.min(size.elements());
+            return self.regions.tile.min(size.elements());
         }
         // Parts of its rows; all tiles have the same length.
         let fits = |n: &usize| size.cols.is_multiple_of(*n);
-        (1..=TILE.min(size.cols)).rev().find(fits).unwrap_or(1)
+        (1..=self.regions.tile.min(size.cols))
+            .rev()
+            .find(fits)
+            .unwrap_or(1)
     }
 
     /// Number of its tiles.

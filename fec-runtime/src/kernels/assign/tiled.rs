@@ -29,17 +29,13 @@ pub(in crate::kernels) fn assign<L: Lanes>(a: &Assign<'_>, out: &mut [u16]) {
 }
 
 /// The best score of each lane, and its panel.
-type Best<L> = (L, <L as Lanes>::Ints);
+type Best<L> = (L, L);
 
 /// `R` rows from `first` on.
 #[inline(always)]
 fn tile<L: Lanes, const R: usize>(a: &Assign<'_>, first: usize, out: &mut [u16]) {
     let panels = a.shift.len() / LANES;
-    let out = &mut out[first..][..R];
-    if panels == 1 && a.locality.is_none() {
-        return lone_panel::<L, R>(a, first, out);
-    }
-    let mut best: [Best<L>; R] = [(L::splat(f32::NEG_INFINITY), L::splat_int(0)); R];
+    let mut best: [Best<L>; R] = [(L::splat(f32::NEG_INFINITY), L::splat(0.0)); R];
     for panels in Window::new(panels, a.locality.as_ref(), first, R) {
         let mut panel = panels.start;
         while L::TILE_PANELS > 1 && panel + 1 < panels.end {
@@ -51,7 +47,7 @@ fn tile<L: Lanes, const R: usize>(a: &Assign<'_>, first: usize, out: &mut [u16])
             panel += 1;
         }
     }
-    for (out, best) in out.iter_mut().zip(best) {
+    for (out, best) in out[first..].iter_mut().zip(best) {
         *out = winner(best);
     }
 }
@@ -93,28 +89,19 @@ fn visit<L: Lanes, const R: usize, const P: usize>(
         }
     }
     for p in 0..P {
+        let number = L::splat((panel + p) as f32);
         for (best, scores) in best.iter_mut().zip(&scores) {
             // Strictly larger: a later centre of the same score does not replace an earlier one.
-            *best = L::keep_larger(*best, scores[p], (panel + p) as i32);
+            *best = L::keep_larger(*best, scores[p], number);
         }
-    }
-}
-
-/// A single panel has each row's winner at once.
-#[inline(always)]
-fn lone_panel<L: Lanes, const R: usize>(a: &Assign<'_>, first: usize, out: &mut [u16]) {
-    for (out, [score]) in out.iter_mut().zip(scores::<L, R, 1>(a, first, 0)) {
-        // What is no number loses.
-        let score = score.max(L::splat(f32::NEG_INFINITY));
-        *out = score.equal_lanes(score.max_lane()).trailing_zeros() as u16;
     }
 }
 
 /// The lane with the largest score; of equal ones the lowest centre. Centre 0 where no score is a number.
 #[inline(always)]
-pub(in crate::kernels) fn winner<L: Lanes>((score, panel): (L, L::Ints)) -> u16 {
-    let mut panels = [0; LANES];
-    L::store_ints(panel, &mut panels);
+pub(in crate::kernels) fn winner<L: Lanes>((score, panel): (L, L)) -> u16 {
+    let mut panels = [0.0; LANES];
+    panel.store(&mut panels);
     let mut lanes = score.equal_lanes(score.max_lane());
     let mut winner = u16::MAX;
     while lanes != 0 {

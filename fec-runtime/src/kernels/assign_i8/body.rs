@@ -43,7 +43,7 @@ fn blocks<D: Dot, const LOCAL: bool>(a: &AssignI8<'_>, out: &mut [u16]) {
 }
 
 /// The best score of each lane and its panel.
-type Best<L> = (L, <L as Lanes>::Ints);
+type Best<L> = (L, L);
 
 /// R rows of a block from `first` on; gives R.
 #[inline(always)]
@@ -54,7 +54,7 @@ fn tile<D: Dot, const LOCAL: bool, const R: usize>(
     out: &mut [u16],
 ) -> usize {
     let mut best: [Best<D::Lanes>; R] =
-        [(D::Lanes::splat(f32::NEG_INFINITY), D::Lanes::splat_int(0)); R];
+        [(D::Lanes::splat(f32::NEG_INFINITY), D::Lanes::splat(0.0)); R];
     let panels = a.shift.len() / LANES;
     for run in Window::new(panels, a.locality.as_ref(), block.start, block.len()) {
         let mut panel = run.start;
@@ -103,12 +103,13 @@ fn visit<D: Dot, const LOCAL: bool, const R: usize, const P: usize>(
         }
     }
     for (p, scores) in scores.iter_mut().enumerate() {
+        let number = D::Lanes::splat((panel + p) as f32);
         if LOCAL && let Some(l) = &a.locality {
             subtract_distances(l, first, panel + p, scores);
         }
         for (best, score) in best.iter_mut().zip(scores) {
             // Strictly larger: a later centre of the same score does not replace an earlier one.
-            *best = D::Lanes::keep_larger(*best, *score, (panel + p) as i32);
+            *best = D::Lanes::keep_larger(*best, *score, number);
         }
     }
 }

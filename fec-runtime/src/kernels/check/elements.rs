@@ -1,11 +1,10 @@
-//! Kernels that work row by row: the mixer's weights, aggregation, dispatch. All of them give the portable table's bits.
+//! Kernels that work row by row: aggregation, dispatch. All of them give the portable table's bits.
 
 use super::{
     Buffers, Failure, HALF_CANARY, HALF_ULP, Kind, LARGE, Numbers, ROW_COUNTS, ROWS, SMALL, ULP,
     canary, fingerprint, near, to_halves, untouched,
 };
-use crate::config::Similarity;
-use crate::kernels::{CosineWeights, Dispatch, Kernels, Scatter, Values, ValuesMut};
+use crate::kernels::{Dispatch, Kernels, Scatter, Values, ValuesMut};
 
 /// What every kernel here promises on every table.
 pub(super) const BITS: &str = "the bits of the portable table";
@@ -22,14 +21,13 @@ pub(super) fn check(kernels: &Kernels, b: &mut Buffers, n: &mut Numbers) -> Resu
             let most = if width <= SMALL { 60 } else { 4 };
             let rows = n.pick(&ROW_COUNTS).min(most);
             let centres = n.within(1, most);
-            cosine_weights(kernels, b, n, [rows, width, centres])?;
             let heads = n.within(1, 4);
             let centres = centres.min((ROWS - 64) / width / heads).max(1);
             for half in [false, true] {
                 scatter(kernels, b, n, (kind, half), [rows, width, centres, heads])?;
                 dispatch(kernels, b, n, (kind, half), [rows, width, centres, heads])?;
             }
-            cases += 5;
+            cases += 4;
         }
     }
     Ok(cases)
@@ -49,93 +47,6 @@ fn failure(
         sizes: [rows, width, centres, heads, 0, 0].map(|size| size as u32),
         found: found.into(),
         expected,
-    }
-}
-
-fn cosine_weights(
-    kernels: &Kernels,
-    b: &mut Buffers,
-    n: &mut Numbers,
-    [rows, dim, centres]: [usize; 3],
-) -> Result<(), Failure> {
-    let (stride, centre_stride) = (dim + n.within(0, 5), dim + n.within(0, 5));
-    // The last two saturate.
-    let alpha = n.pick(&[4.0, 1.0, -3.0, 0.0, 500.0, -500.0]);
-    let beta = n.value(Kind::Real, 0);
-    let similarity = n.pick(&Similarity::ALL);
-    n.fill(&mut b.x, Kind::Real, 0);
-    n.fill(&mut b.matrix[..centres * centre_stride], Kind::Real, 0);
-    for centre in b.matrix[..centres * centre_stride].chunks_mut(centre_stride) {
-        let squares: f64 = centre[..dim].iter().map(|v| f64::from(v * v)).sum();
-        let factor = (1.0 / libm::sqrt(squares)) as f32;
-        centre.iter_mut().for_each(|v| *v *= factor);
-    }
-    // A key of zeros has cosine 0 with everything (SPEC 3.3), a key of NaN any.
-    b.x[..dim].fill(0.0);
-    let poisoned = if rows > 2 { 1 } else { usize::MAX };
-    if poisoned < rows {
-        b.x[stride..][..dim].fill(f32::NAN);
-    }
-    b.assign.fill_with(|| n.within(0, centres - 1) as u16);
-    b.out.fill(canary());
-    let weights = CosineWeights {
-        keys: &b.x[..(rows - 1) * stride + dim],
-        stride,
-        dim,
-        centres: &b.matrix[..(centres - 1) * centre_stride + dim],
-        centre_stride,
-        assign: &b.assign[..rows],
-        similarity,
-        alpha,
-        beta,
-    };
-    Kernels::portable().cosine_weights(&weights, &mut b.out[3..][..rows]);
-    let portable = fingerprint(&b.out[3..][..rows]);
-    kernels.cosine_weights(&weights, &mut b.out[3..][..rows]);
-    let failed = |promise, found, expected| {
-        let shape = [rows, dim, centres, 1];
-        failure("cosine_weights", promise, shape, found, expected)
-    };
-    if fingerprint(&b.out[3..][..rows]) != portable {
-        return Err(failed(BITS, 0.0, 0.0));
-    }
-    for row in (0..rows).filter(|&row| row != poisoned) {
-        let key = &b.x[row * stride..][..dim];
-        let centre = &b.matrix[usize::from(b.assign[row]) * centre_stride..][..dim];
-        let (expected, size) = expected_similarity(similarity, key, centre);
-        let t = f64::from(beta) + f64::from(alpha) * expected;
-        let expected = 1.0 / (1.0 + libm::exp(-t));
-        let tolerance = 4e-7 + (dim + 8) as f64 * ULP * f64::from(alpha).abs() * size;
-        let found = b.out[3 + row];
-        if !near(found, expected, tolerance) {
-            return Err(failed(
-                "sigmoid of beta + alpha * similarity",
-                found,
-                expected,
-            ));
-        }
-    }
-    if untouched(&b.out[..3]) && untouched(&b.out[3 + rows..]) {
-        Ok(())
-    } else {
-        Err(failed("values around the output are untouched", 0.0, 0.0))
-    }
-}
-
-/// The similarity in f64, and what its rounding errors are proportional to.
-fn expected_similarity(similarity: Similarity, key: &[f32], centre: &[f32]) -> (f64, f64) {
-    let sum = |f: fn(f64, f64) -> f64| -> f64 {
-        let pairs = key.iter().zip(centre);
-        pairs.map(|(k, c)| f(f64::from(*k), f64::from(*c))).sum()
-    };
-    let (dot, norm) = (sum(|k, c| k * c), libm::sqrt(sum(|k, _| k * k)));
-    match similarity {
-        Similarity::Cosine => (dot / if norm > 1e-12 { norm } else { 1e-12 }, 1.0),
-        Similarity::Dot => (dot, 1.0 + norm),
-        Similarity::Euclidean => {
-            let distance = libm::sqrt(sum(|k, c| (k - c) * (k - c)));
-            (-distance, 1.0 + distance)
-        }
     }
 }
 

@@ -43,6 +43,36 @@ pub(super) fn sum(eight: __m256) -> f32 {
     }
 }
 
+/// Columns of eight rows.
+///
+/// # Safety
+/// The machine must have AVX2.
+#[inline(always)]
+unsafe fn transpose(rows: &[&[f32; 8]; 8]) -> [__m256; 8] {
+    // SAFETY: see the top.
+    unsafe {
+        // A half of each row, and the same half of the row four further.
+        let mut halves = [[_mm256_setzero_ps(); 4]; 2];
+        for (i, half) in halves.iter_mut().enumerate() {
+            for (r, pair) in half.iter_mut().enumerate() {
+                let low = _mm256_castps128_ps256(_mm_loadu_ps(rows[r].as_ptr().add(4 * i)));
+                let high = _mm_loadu_ps(rows[r + 4].as_ptr().add(4 * i));
+                *pair = _mm256_insertf128_ps::<1>(low, high);
+            }
+        }
+        let mut columns = [_mm256_setzero_ps(); 8];
+        for (i, [a, b, c, d]) in halves.into_iter().enumerate() {
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            columns[4 * i] = _mm256_shuffle_ps::<0x44>(low, high);
+            columns[4 * i + 1] = _mm256_shuffle_ps::<0xEE>(low, high);
+            let (low, high) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            columns[4 * i + 2] = _mm256_shuffle_ps::<0x44>(low, high);
+            columns[4 * i + 3] = _mm256_shuffle_ps::<0xEE>(low, high);
+        }
+        columns
+    }
+}
+
 impl<const FUSED: bool> Lanes for Avx2<FUSED> {
     type Ints = [__m256i; 2];
 
@@ -258,12 +288,6 @@ impl<const FUSED: bool> Lanes for Avx2<FUSED> {
     }
 
     #[inline(always)]
-    fn splat_int(value: i32) -> Self::Ints {
-        // SAFETY: see the top.
-        [unsafe { _mm256_set1_epi32(value) }; 2]
-    }
-
-    #[inline(always)]
     fn load_ints(values: &[i32; LANES]) -> Self::Ints {
         let p = values.as_ptr();
         // SAFETY: see the top.
@@ -317,18 +341,27 @@ impl<const FUSED: bool> Lanes for Avx2<FUSED> {
     }
 
     #[inline(always)]
-    fn keep_larger(best: (Self, Self::Ints), score: Self, number: i32) -> (Self, Self::Ints) {
-        let (mut value, mut ints) = best;
-        let halves = value.0.iter_mut().zip(&mut ints).zip(score.0);
-        for ((value, int), score) in halves {
+    fn keep_larger(best: (Self, Self), score: Self, number: Self) -> (Self, Self) {
+        let (mut value, mut kept) = best;
+        for i in 0..2 {
             // SAFETY: see the top.
             unsafe {
-                let better = _mm256_cmp_ps::<_CMP_GT_OQ>(score, *value);
-                *value = _mm256_blendv_ps(*value, score, better);
-                let number = _mm256_set1_epi32(number);
-                *int = _mm256_blendv_epi8(*int, number, _mm256_castps_si256(better));
+                let better = _mm256_cmp_ps::<_CMP_GT_OQ>(score.0[i], value.0[i]);
+                value.0[i] = _mm256_blendv_ps(value.0[i], score.0[i], better);
+                kept.0[i] = _mm256_blendv_ps(kept.0[i], number.0[i], better);
             }
         }
-        (value, ints)
+        (value, kept)
+    }
+
+    #[inline(always)]
+    fn columns(rows: [&[f32; 8]; LANES]) -> [Self; 8] {
+        let (rows, _) = rows.as_chunks::<8>();
+        // SAFETY: see the top.
+        let (low, high) = unsafe { (transpose(&rows[0]), transpose(&rows[1])) };
+        core::array::from_fn(
+            #[inline(always)]
+            |k| Self([low[k], high[k]]),
+        )
     }
 }

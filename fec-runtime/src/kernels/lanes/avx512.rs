@@ -30,6 +30,38 @@ fn first(count: usize) -> u16 {
     (1 << count) - 1
 }
 
+/// Both halves of eight vectors, each half a square of eight rows and columns, with rows and columns exchanged.
+///
+/// # Safety
+/// The machine must have AVX-512.
+#[inline(always)]
+unsafe fn transpose_halves(rows: [__m512; 8]) -> [__m512; 8] {
+    // SAFETY: see the top.
+    unsafe {
+        let mut twos = rows;
+        for i in (0..8).step_by(2) {
+            twos[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+            twos[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+        }
+        // Quarters of 128 bits: columns 0 and 4 of four rows, 1 and 5, 2 and 6, 3 and 7.
+        let mut fours = rows;
+        for i in [0, 4] {
+            fours[i] = _mm512_shuffle_ps::<0x44>(twos[i], twos[i + 2]);
+            fours[i + 1] = _mm512_shuffle_ps::<0xEE>(twos[i], twos[i + 2]);
+            fours[i + 2] = _mm512_shuffle_ps::<0x44>(twos[i + 1], twos[i + 3]);
+            fours[i + 3] = _mm512_shuffle_ps::<0xEE>(twos[i + 1], twos[i + 3]);
+        }
+        let low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+        let high = _mm512_setr_epi32(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+        let mut columns = rows;
+        for k in 0..4 {
+            columns[k] = _mm512_permutex2var_ps(fours[k], low, fours[k + 4]);
+            columns[k + 4] = _mm512_permutex2var_ps(fours[k], high, fours[k + 4]);
+        }
+        columns
+    }
+}
+
 impl<const FUSED: bool> Lanes for Avx512<FUSED> {
     type Ints = __m512i;
 
@@ -200,6 +232,37 @@ impl<const FUSED: bool> Lanes for Avx512<FUSED> {
         unsafe { _mm512_reduce_max_ps(self.0) }
     }
 
+    /// Each step takes the larger halves of two vectors into one: half as many vectors, each with twice as many rows.
+    #[inline(always)]
+    fn max_lanes(v: [Self; LANES]) -> Self {
+        // SAFETY: see the top.
+        unsafe {
+            let mut eight = [_mm512_setzero_ps(); 8];
+            for (r, max) in eight.iter_mut().enumerate() {
+                let (a, b) = (v[r].0, v[r + 8].0);
+                let low = _mm512_shuffle_f32x4::<0x44>(a, b);
+                *max = _mm512_max_ps(low, _mm512_shuffle_f32x4::<0xEE>(a, b));
+            }
+            let mut four = [_mm512_setzero_ps(); 4];
+            for (r, max) in four.iter_mut().enumerate() {
+                let (a, b) = (eight[r], eight[r + 4]);
+                let even = _mm512_shuffle_f32x4::<0x88>(a, b);
+                *max = _mm512_max_ps(even, _mm512_shuffle_f32x4::<0xDD>(a, b));
+            }
+            let mut two = [_mm512_setzero_ps(); 2];
+            for (r, max) in two.iter_mut().enumerate() {
+                let (a, b) = (four[r], four[r + 2]);
+                let low = _mm512_shuffle_ps::<0x44>(a, b);
+                *max = _mm512_max_ps(low, _mm512_shuffle_ps::<0xEE>(a, b));
+            }
+            let even = _mm512_shuffle_ps::<0x88>(two[0], two[1]);
+            let max = _mm512_max_ps(even, _mm512_shuffle_ps::<0xDD>(two[0], two[1]));
+            // The rows lie in the order 0 2 1 3, 8 10 9 11, 4 6 5 7, 12 14 13 15.
+            let order = _mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15);
+            Self(_mm512_permutexvar_ps(order, max))
+        }
+    }
+
     #[inline(always)]
     fn equal_lanes(self, value: f32) -> u16 {
         // SAFETY: see the top.
@@ -214,12 +277,6 @@ impl<const FUSED: bool> Lanes for Avx512<FUSED> {
             let eight = _mm256_add_ps(low, _mm512_extractf32x8_ps::<1>(self.0));
             super::avx2::sum(eight)
         }
-    }
-
-    #[inline(always)]
-    fn splat_int(value: i32) -> Self::Ints {
-        // SAFETY: see the top.
-        unsafe { _mm512_set1_epi32(value) }
     }
 
     #[inline(always)]
@@ -253,14 +310,27 @@ impl<const FUSED: bool> Lanes for Avx512<FUSED> {
     }
 
     #[inline(always)]
-    fn keep_larger(best: (Self, Self::Ints), score: Self, number: i32) -> (Self, Self::Ints) {
+    fn keep_larger(best: (Self, Self), score: Self, number: Self) -> (Self, Self) {
         // SAFETY: see the top.
         unsafe {
             let better = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(score.0, best.0.0);
             (
                 Self(_mm512_mask_mov_ps(best.0.0, better, score.0)),
-                _mm512_mask_mov_epi32(best.1, better, _mm512_set1_epi32(number)),
+                Self(_mm512_mask_mov_ps(best.1.0, better, number.0)),
             )
+        }
+    }
+
+    #[inline(always)]
+    fn columns(rows: [&[f32; 8]; LANES]) -> [Self; 8] {
+        // SAFETY: see the top.
+        unsafe {
+            let mut pairs = [_mm512_setzero_ps(); 8];
+            for (r, pair) in pairs.iter_mut().enumerate() {
+                let low = _mm512_castps256_ps512(_mm256_loadu_ps(rows[r].as_ptr()));
+                *pair = _mm512_insertf32x8::<1>(low, _mm256_loadu_ps(rows[r + 8].as_ptr()));
+            }
+            transpose_halves(pairs).map(Self)
         }
     }
 }

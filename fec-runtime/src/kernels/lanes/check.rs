@@ -93,8 +93,7 @@ fn on_floats<L: Lanes>(numbers: &mut Numbers) -> [Outcome; 16] {
     let (x, y) = (L::load(&a), L::load(&b));
     let mut halves = [0; LANES];
     x.store_half(&mut halves);
-    let best = (y, L::splat_int(7));
-    let (value, number) = L::keep_larger(best, x, -9);
+    let (value, number) = L::keep_larger((y, L::splat(7.0)), x, L::load(&c));
     let one = a[numbers.next() as usize % LANES];
     [
         ("splat", floats(L::splat(c[0]))),
@@ -112,12 +111,12 @@ fn on_floats<L: Lanes>(numbers: &mut Numbers) -> [Outcome; 16] {
         ("sum", [bits(x.sum()); LANES]),
         ("equal_lanes", [u32::from(x.equal_lanes(one)); LANES]),
         ("keep_larger, values", floats(value)),
-        ("keep_larger, numbers", ints::<L>(number)),
+        ("keep_larger, numbers", floats(number)),
     ]
 }
 
 /// Operations on bytes, halves, integers and floats within stated ranges.
-fn on_others<L: Lanes>(numbers: &mut Numbers) -> [Outcome; 9] {
+fn on_others<L: Lanes>(numbers: &mut Numbers) -> [Outcome; 10] {
     let group: [i8; 4 * LANES] = core::array::from_fn(|_| numbers.next() as i8);
     let halves: [u16; LANES] = core::array::from_fn(|_| numbers.next() as u16);
     let words: [i32; LANES] = core::array::from_fn(|_| numbers.next() as i32);
@@ -132,18 +131,25 @@ fn on_others<L: Lanes>(numbers: &mut Numbers) -> [Outcome; 9] {
     L::store_bytes(integers, &mut low);
     // Zeros of both signs are equal: which of them is the largest is not said.
     let largest = L::load(&within).max_lane() + 0.0;
+    let rows: [[f32; 8]; LANES] =
+        core::array::from_fn(|_| core::array::from_fn(|_| numbers.float()));
+    let columns = L::columns(core::array::from_fn(|r| &rows[r]));
+    let column = columns[numbers.next() as usize % 8];
+    let vectors: [L; LANES] = core::array::from_fn(|_| L::load(&numbers.floats().map(bounded)));
+    let maxima = L::max_lanes(vectors).add(L::splat(0.0));
     let powers: [i32; LANES] = core::array::from_fn(|_| numbers.next() as i32 % 200);
     let scaled = L::load(&within).scale(L::load_ints(&powers));
     [
         ("scale", floats(scaled)),
         ("load_bytes", floats(L::load_bytes(&group, k))),
         ("load_half", floats(L::load_half(&halves))),
-        ("splat_int", ints::<L>(L::splat_int(words[0]))),
         ("load_ints and store_ints", ints::<L>(integers)),
         ("from_ints", floats(L::from_ints(integers))),
         ("store_bytes", low.map(u32::from)),
         ("round", ints::<L>(L::load(&within).round())),
         ("max_lane", [bits(largest); LANES]),
+        ("max_lanes", floats(maxima)),
+        ("columns", floats(column)),
     ]
 }
 

@@ -110,13 +110,20 @@ pub(super) trait Lanes: Copy {
 
     /// The largest lane; none may be NaN.
     fn max_lane(self) -> f32;
+    /// Lane i: the largest lane of vector i; none may be NaN.
+    #[inline(always)]
+    fn max_lanes(vectors: [Self; LANES]) -> Self {
+        let mut largest = [0.0; LANES];
+        for (largest, vector) in largest.iter_mut().zip(vectors) {
+            *largest = vector.max_lane();
+        }
+        Self::load(&largest)
+    }
     /// Bit i: lane i equals `value`.
     fn equal_lanes(self, value: f32) -> u16;
     /// The lanes added as a tree: i and i + 8, then i and i + 4, then 0 and 2, 1 and 3, then both.
     fn sum(self) -> f32;
 
-    /// The same number in every lane.
-    fn splat_int(value: i32) -> Self::Ints;
     /// Sixteen integers.
     fn load_ints(values: &[i32; LANES]) -> Self::Ints;
     /// Writes the integers.
@@ -127,6 +134,18 @@ pub(super) trait Lanes: Copy {
     fn round(self) -> Self::Ints;
     /// The lowest byte of each integer.
     fn store_bytes(ints: Self::Ints, out: &mut [u8; LANES]);
-    /// Where `score` is larger than `best` (strictly), both are replaced.
-    fn keep_larger(best: (Self, Self::Ints), score: Self, number: i32) -> (Self, Self::Ints);
+    /// Where `score` is larger than the first of `best` (strictly), it and `number` replace both.
+    fn keep_larger(best: (Self, Self), score: Self, number: Self) -> (Self, Self);
+    /// Columns of sixteen rows of eight: lane r of column k is row r's value k.
+    #[inline(always)]
+    fn columns(rows: [&[f32; 8]; LANES]) -> [Self; 8] {
+        let mut columns = [Self::splat(0.0); 8];
+        for (k, column) in columns.iter_mut().enumerate() {
+            *column = Self::load(&rows.map(
+                #[inline(always)]
+                |row| row[k],
+            ));
+        }
+        columns
+    }
 }

@@ -241,12 +241,6 @@ impl<const FUSED: bool> Lanes for Neon<FUSED> {
     }
 
     #[inline(always)]
-    fn splat_int(value: i32) -> Self::Ints {
-        // SAFETY: see the top.
-        [unsafe { vdupq_n_s32(value) }; 4]
-    }
-
-    #[inline(always)]
     fn load_ints(values: &[i32; LANES]) -> Self::Ints {
         let p = values.as_ptr();
         // SAFETY: see the top.
@@ -309,17 +303,38 @@ impl<const FUSED: bool> Lanes for Neon<FUSED> {
     }
 
     #[inline(always)]
-    fn keep_larger(best: (Self, Self::Ints), score: Self, number: i32) -> (Self, Self::Ints) {
-        let (mut value, mut ints) = best;
-        let lanes = value.0.iter_mut().zip(&mut ints).zip(score.0);
-        for ((value, int), score) in lanes {
+    fn keep_larger(best: (Self, Self), score: Self, number: Self) -> (Self, Self) {
+        let (mut value, mut kept) = best;
+        for i in 0..4 {
             // SAFETY: see the top.
             unsafe {
-                let better = vcgtq_f32(score, *value);
-                *value = vbslq_f32(better, score, *value);
-                *int = vbslq_s32(better, vdupq_n_s32(number), *int);
+                let better = vcgtq_f32(score.0[i], value.0[i]);
+                value.0[i] = vbslq_f32(better, score.0[i], value.0[i]);
+                kept.0[i] = vbslq_f32(better, number.0[i], kept.0[i]);
             }
         }
-        (value, ints)
+        (value, kept)
+    }
+
+    #[inline(always)]
+    fn columns(rows: [&[f32; 8]; LANES]) -> [Self; 8] {
+        let mut columns = [Self::splat(0.0); 8];
+        for (i, rows) in rows.as_chunks::<4>().0.iter().enumerate() {
+            for half in [0, 4] {
+                // SAFETY: see the top; each row has four values from `half` on.
+                unsafe {
+                    let row = |r: usize| vld1q_f32(rows[r].as_ptr().add(half));
+                    let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+                    let (ab, cd) = (vtrnq_f32(a, b), vtrnq_f32(c, d));
+                    let low = |x, y| vcombine_f32(vget_low_f32(x), vget_low_f32(y));
+                    let high = |x, y| vcombine_f32(vget_high_f32(x), vget_high_f32(y));
+                    columns[half].0[i] = low(ab.0, cd.0);
+                    columns[half + 1].0[i] = low(ab.1, cd.1);
+                    columns[half + 2].0[i] = high(ab.0, cd.0);
+                    columns[half + 3].0[i] = high(ab.1, cd.1);
+                }
+            }
+        }
+        columns
     }
 }

@@ -117,11 +117,6 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn splat_int(value: i32) -> Self::Ints {
-        [value; LANES]
-    }
-
-    #[inline(always)]
     fn load_ints(values: &[i32; LANES]) -> Self::Ints {
         *values
     }
@@ -147,14 +142,16 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn keep_larger(best: (Self, Self::Ints), score: Self, number: i32) -> (Self, Self::Ints) {
-        let (mut value, mut ints) = best;
-        let lanes = value.0.iter_mut().zip(&mut ints).zip(score.0);
-        for ((value, int), score) in lanes {
-            let better = score > *value;
-            *value = if better { score } else { *value };
-            *int = if better { number } else { *int };
-        }
-        (value, ints)
+    fn keep_larger(best: (Self, Self), score: Self, number: Self) -> (Self, Self) {
+        let choose = |from: Self, other: Self| {
+            Self(core::array::from_fn(|i| {
+                if score.0[i] > best.0.0[i] {
+                    from.0[i]
+                } else {
+                    other.0[i]
+                }
+            }))
+        };
+        (choose(score, best.0), choose(number, best.1))
     }
 }

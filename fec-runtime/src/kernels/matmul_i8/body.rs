@@ -127,8 +127,8 @@ fn rows<D: Dot, F: Finish<D>, const P: usize>(
         let left = m.rows - n;
         n += if D::ROWS >= 14 && left >= 14 && m.inputs > 64 {
             tile::<D, F, P, 14>(m, columns, finish, n, out)
-        } else if D::ROWS >= 14 && left >= 7 {
-            tile::<D, F, P, 7>(m, columns, finish, n, out)
+        } else if D::ROWS >= 14 && left >= 8 {
+            tile::<D, F, P, 8>(m, columns, finish, n, out)
         } else if D::ROWS >= 14 && left >= 2 {
             tile::<D, F, P, 2>(m, columns, finish, n, out)
         } else if D::ROWS == 6 && left >= 6 {

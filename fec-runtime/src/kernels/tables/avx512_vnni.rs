@@ -1,12 +1,13 @@
 //! AVX-512 with VNNI and VBMI: the tables of AVX-512 with other integer products.
 
-use super::avx512::{assign, matmul, table};
+use super::avx512::{assign, matmul, mixer_assign, table};
 use crate::kernels::dot::avx512::Vnni;
 use crate::kernels::{AssignI8, Isa, Kernels, MatmulI8, Out, assign_i8, matmul_i8};
 
 pub(super) static PLAIN: Kernels = Kernels {
     matmul: matmul::<true>,
     assign: assign::<true>,
+    mixer_assign: mixer_assign::<true>,
     matmul_i8,
     assign_i8,
     ..table(Isa::Avx512Vnni, &EXACT)

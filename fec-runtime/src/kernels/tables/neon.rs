@@ -2,9 +2,9 @@
 
 use crate::kernels::lanes::neon::Neon;
 use crate::kernels::{
-    Assign, AssignI8, CosineWeights, Dispatch, Isa, Kernels, Matmul, MatmulI8, Out, PanelsI8Mut,
+    Assign, AssignI8, Dispatch, Isa, Kernels, Matmul, MatmulI8, MixerAssign, Out, PanelsI8Mut,
     Quantise, Scatter, Values, ValuesMut, assign, assign_i8, dispatch, dot, elements, matmul_f32,
-    matmul_i8, moments, quantise, scatter, weights,
+    matmul_i8, mixer_assign, moments, quantise, scatter,
 };
 
 /// Lanes of the kernels that never fuse.
@@ -13,6 +13,7 @@ type L = Neon<false>;
 pub(super) static PLAIN: Kernels = Kernels {
     matmul: matmul::<true>,
     assign: assign::<true>,
+    mixer_assign: mixer_assign::<true>,
     ..table(Isa::Neon, &EXACT)
 };
 
@@ -25,7 +26,7 @@ pub(super) const fn table(isa: Isa, exact: &'static Kernels) -> Kernels {
         exact,
         matmul: matmul::<false>,
         assign: assign::<false>,
-        cosine_weights,
+        mixer_assign: mixer_assign::<false>,
         scatter,
         dispatch,
         moments,
@@ -50,8 +51,12 @@ pub(super) fn assign<const FUSED: bool>(a: &Assign<'_>, out: &mut [u16]) {
 }
 
 #[target_feature(enable = "neon")]
-fn cosine_weights(w: &CosineWeights<'_>, out: &mut [f32]) {
-    weights::body::<L>(w, out);
+pub(super) fn mixer_assign<const FUSED: bool>(
+    m: &MixerAssign<'_>,
+    assign: &mut [u16],
+    weights: &mut [f32],
+) {
+    mixer_assign::body::<Neon<FUSED>>(m, assign, weights);
 }
 
 #[target_feature(enable = "neon")]

@@ -2,8 +2,8 @@
 
 use crate::kernels::lanes::Portable;
 use crate::kernels::{
-    Isa, Kernels, assign, assign_i8, dispatch, dot, elements, matmul_f32, matmul_i8, moments,
-    quantise, scatter, weights,
+    Isa, Kernels, assign, assign_i8, dispatch, dot, elements, matmul_f32, matmul_i8, mixer_assign,
+    moments, quantise, scatter,
 };
 
 pub(super) static TABLE: Kernels = Kernels {
@@ -11,7 +11,7 @@ pub(super) static TABLE: Kernels = Kernels {
     exact: &TABLE,
     matmul: matmul_f32::portable::matmul,
     assign: assign::portable::assign,
-    cosine_weights: weights::portable,
+    mixer_assign: mixer_assign::portable,
     scatter: scatter::body::<Portable>,
     dispatch: dispatch::body::<Portable>,
     moments: moments::body::<Portable>,

@@ -16,8 +16,8 @@ use crate::config::{Similarity, Stage};
 use crate::format::LANES;
 use crate::image::MapSize;
 use crate::kernels::{
-    Assign, CosineWeights, Dispatch, Epilogue, Kernels, Matmul, Moments, Norm, Scatter, Values,
-    ValuesMut, Weights, divisor, lane_sum,
+    Dispatch, Epilogue, Kernels, Matmul, MixerAssign, Moments, Norm, Scatter, Values, ValuesMut,
+    Weights, divisor, lane_sum,
 };
 use crate::memory::{cut, halves_of};
 use crate::probe::{Clusterer, Probe};
@@ -39,11 +39,21 @@ pub(crate) struct Mixer<'a> {
     pub(crate) ties: bool,
 }
 
+/// Rows of the larger tile.
+const MOST_ROWS: usize = 32;
+
+/// Elements of a tile: whole vectors of 16, but where the products of floats want a multiple of their own rows.
+const fn rows(integer: bool) -> usize {
+    if integer { MOST_ROWS } else { TILE }
+}
+
 /// Lengths of the scratch pieces, in floats, in the order of [`Scratch`].
 fn pieces(s: &Stage, integer: bool, map: MapSize, threads: usize) -> [usize; 9] {
     let (m, padded) = (s.centres(), s.centres().next_multiple_of(LANES));
     let elements = Regions::new(map, s.folds).size().elements();
-    let tile: usize = tile_pieces(s, integer, TILE.min(elements)).iter().sum();
+    let tile: usize = tile_pieces(s, integer, rows(integer).min(elements))
+        .iter()
+        .sum();
     [
         room(m * s.dim),
         room(m * s.key_dim()),
@@ -103,8 +113,9 @@ pub(crate) fn run(
 ) -> Moments {
     let stage = &mixer.config;
     let norm = moments.norm();
-    for region in Regions::new(mixer.map, stage.folds).iter() {
-        let integer = matches!(x, ValuesMut::F16(_));
+    let integer = matches!(x, ValuesMut::F16(_));
+    let regions = Regions::new(mixer.map, stage.folds).with_tile(rows(integer));
+    for region in regions.iter() {
         let lengths = pieces(stage, integer, mixer.map, cx.threads);
         let [
             pooled,
@@ -240,7 +251,6 @@ fn cluster(
     let (stage, kernels) = (&mixer.config, cx.kernels);
     let (c, key, heads) = (stage.dim, stage.key_dim(), stage.heads);
     let centres = Centres {
-        keys: &s.centres[..stage.centres() * key],
         panels: s.panels,
         shift: s.shift,
     };
@@ -250,26 +260,32 @@ fn cluster(
         let x = x.slice(run.start * c..run.end * c);
         let [keys, scratch] = cut(
             scratch,
-            tile_pieces(stage, integer, TILE.min(region.elements())),
+            tile_pieces(stage, integer, rows(integer).min(region.elements())),
         );
         let keys = &mut keys[..run.len() * key];
         norm_rows(kernels, &mixer.keys, norm, x, keys, scratch);
         for e in 0..heads {
-            let mut row = [0; TILE];
-            let row = &mut row[..run.len()];
-            assign_head(kernels, mixer, e, keys, &centres, row);
+            let (mut row, mut weight) = ([0; MOST_ROWS], [0.0; MOST_ROWS]);
+            let (row, weight) = (&mut row[..run.len()], &mut weight[..run.len()]);
             let clusterer = Clusterer::Mixer {
                 stage: mixer.stage,
                 block: mixer.block,
                 head: e,
                 region: region.index,
             };
-            probe.assign(clusterer, tile * region.tile(), row);
-            row.iter_mut()
-                .for_each(|a| *a = (*a).min(stage.centres() as u16 - 1));
-            weigh(kernels, mixer, e, keys, &centres, row, weights.buffer);
-            let heads = assign.buffer.iter_mut().skip(e).step_by(heads);
-            heads.zip(row).for_each(|(kept, a)| *kept = *a);
+            let ask = |row: &mut [u16]| probe.assign(clusterer, tile * region.tile(), row);
+            assign_head(
+                kernels,
+                mixer,
+                &centres.of_head(mixer, e, keys, run.len()),
+                ask,
+                row,
+                weight,
+            );
+            let assigned = assign.buffer.iter_mut().skip(e).step_by(heads);
+            assigned.zip(&*row).for_each(|(kept, a)| *kept = *a);
+            let weights = weights.buffer.iter_mut().skip(e).step_by(heads);
+            weights.zip(&*weight).for_each(|(kept, w)| *kept = *w);
         }
     };
     let buffers = (of(&mut *s.assign, each), of(&mut *s.weights, each));
@@ -279,82 +295,61 @@ fn cluster(
 /// Assignments and weights of a tile.
 type Piece<'a> = (tiles::Of<&'a mut [u16]>, tiles::Of<&'a mut [f32]>);
 
-/// Centres as their assignment needs them.
+/// The keys of all heads' centres in panels, and the starts of their scores.
 struct Centres<'a> {
-    /// Unit keys for the cosine.
-    keys: &'a [f32],
     panels: &'a [f32],
     shift: &'a [f32],
 }
 
-/// The winning centres of one head for a tile's keys.
+impl<'a> Centres<'a> {
+    /// One head of a tile's keys with its centres.
+    fn of_head(
+        &self,
+        mixer: &Mixer<'_>,
+        e: usize,
+        keys: &'a [f32],
+        rows: usize,
+    ) -> MixerAssign<'a> {
+        let stage = &mixer.config;
+        let (d, padded) = (stage.head_dim, stage.centres().next_multiple_of(LANES));
+        MixerAssign {
+            keys: &keys[e * d..],
+            rows,
+            stride: stage.key_dim(),
+            dim: d,
+            centres: &self.panels[e * padded * d..][..padded * d],
+            shift: &self.shift[e * padded..][..padded],
+            similarity: mixer.similarity,
+            alpha: mixer.alpha,
+            beta: mixer.beta,
+        }
+    }
+}
+
+/// The winning centres of one head for a tile's keys, and the weights; `ask` may replace centres.
 fn assign_head(
     kernels: &Kernels,
     mixer: &Mixer<'_>,
-    e: usize,
-    keys: &[f32],
-    centres: &Centres<'_>,
+    head: &MixerAssign<'_>,
+    ask: impl FnOnce(&mut [u16]),
     assign: &mut [u16],
+    weights: &mut [f32],
 ) {
-    let stage = &mixer.config;
-    let (d, key) = (stage.head_dim, stage.key_dim());
-    let padded = stage.centres().next_multiple_of(LANES);
-    let problem = Assign {
-        x: &keys[e * d..],
-        rows: assign.len(),
-        x_stride: key,
-        inputs: d,
-        centres: &centres.panels[e * padded * d..][..padded * d],
-        shift: &centres.shift[e * padded..][..padded],
-        locality: None,
-    };
-    kernels.assign(&problem, assign);
+    let centres = mixer.config.centres();
+    kernels.mixer_assign(head, assign, weights);
+    let mut found = [0; MOST_ROWS];
+    let found = &mut found[..assign.len()];
+    found.copy_from_slice(assign);
     if mixer.ties || mixer.similarity != Similarity::Cosine {
-        assign_by_weight(
-            &head_weights(mixer, e, keys, centres, &[]),
-            mixer.ties,
-            assign,
-        );
+        assign_by_weight(head, centres, mixer.ties, assign);
     }
-}
-
-/// What the weights of one head come from.
-fn head_weights<'a>(
-    mixer: &Mixer<'_>,
-    e: usize,
-    keys: &'a [f32],
-    centres: &Centres<'a>,
-    assign: &'a [u16],
-) -> CosineWeights<'a> {
-    let (d, key) = (mixer.config.head_dim, mixer.config.key_dim());
-    CosineWeights {
-        keys: &keys[e * d..],
-        stride: key,
-        dim: d,
-        centres: &centres.keys[e * d..],
-        centre_stride: key,
-        assign,
-        similarity: mixer.similarity,
-        alpha: mixer.alpha,
-        beta: mixer.beta,
+    ask(assign);
+    for (n, (a, found)) in assign.iter_mut().zip(found).enumerate() {
+        *a = (*a).min(centres as u16 - 1);
+        if *a != *found {
+            weights[n] = head.weight(n, usize::from(*a));
+        }
     }
-}
-
-/// The weights of one head for a tile, [N, E].
-fn weigh(
-    kernels: &Kernels,
-    mixer: &Mixer<'_>,
-    e: usize,
-    keys: &[f32],
-    centres: &Centres<'_>,
-    assign: &[u16],
-    out: &mut [f32],
-) {
-    let mut row = [0.0; TILE];
-    let row = &mut row[..assign.len()];
-    kernels.cosine_weights(&head_weights(mixer, e, keys, centres, assign), row);
-    let heads = out.iter_mut().skip(e).step_by(mixer.config.heads);
-    heads.zip(row).for_each(|(kept, weight)| *kept = *weight);
 }
 
 /// The sums of Eq. 6: members are added to their centres, the heads shared among the threads.

@@ -1,7 +1,7 @@
 //! Where several similarities round to one weight, the definition's argmax over weights decides (SPEC 4.2).
 
+use crate::kernels::MixerAssign;
 use crate::kernels::activation::sigmoid;
-use crate::kernels::{CosineWeights, similarity};
 
 /// Whether two cosines that differ by more than 4e-6 can have the same weight in f32 (SPEC 4: alpha near 0, or a sigmoid near
 /// saturation). Towards 1 the largest such difference is where the sigmoid is flattest: at the larger end of t = beta ± alpha,
@@ -28,21 +28,17 @@ fn ties_between(alpha: f32, low: f32, high: f32) -> bool {
 
 /// SPEC 4.2 to the letter: the lowest index of the largest weight. Where not `all` rows ask for it, those do whose weight with the
 /// centre found may tie: similarities other than the cosine have no bound that would say it for a whole mixer.
-pub(super) fn assign_by_weight(w: &CosineWeights<'_>, all: bool, assign: &mut [u16]) {
-    for (key, assign) in w.keys.chunks(w.stride).zip(assign) {
-        let key = &key[..w.dim];
-        if !all {
-            let found = &w.centres[usize::from(*assign) * w.centre_stride..][..w.dim];
-            let t = w.beta + w.alpha * similarity(w.similarity, key, found);
-            if !ties_between(w.alpha, t, t) {
-                continue;
-            }
+pub(super) fn assign_by_weight(m: &MixerAssign<'_>, centres: usize, all: bool, assign: &mut [u16]) {
+    for (n, assign) in assign.iter_mut().enumerate() {
+        let t = m.logit(n, usize::from(*assign));
+        if !all && !ties_between(m.alpha, t, t) {
+            continue;
         }
         let mut best = f32::NEG_INFINITY;
-        for (m, centre) in w.centres.chunks(w.centre_stride).enumerate() {
-            let weight = w.weight(key, &centre[..w.dim]);
+        for centre in 0..centres {
+            let weight = m.weight(n, centre);
             if weight > best {
-                (best, *assign) = (weight, m as u16);
+                (best, *assign) = (weight, centre as u16);
             }
         }
     }
