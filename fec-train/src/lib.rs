@@ -1,1 +1,5 @@
 //! Trains FEC.
+
+extern crate alloc;
+
+pub mod model;
