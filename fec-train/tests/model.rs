@@ -1,5 +1,7 @@
 //! The network in burn against PyTorch's golden files and the runtime's reference.
 
+extern crate alloc;
+
 #[path = "model/golden.rs"]
 mod golden;
 #[path = "model/gradients.rs"]

@@ -110,7 +110,7 @@ impl Sum {
             self.next += 1;
             self.total = Some(match (self.total.take(), found) {
                 (None, found) => found,
-                (Some(Ok(total)), Ok(found)) => Ok(add(fec, total, found)),
+                (Some(Ok(total)), Ok(found)) => Ok(total.plus(fec, found)),
                 (Some(Err(error)), _) | (Some(Ok(_)), Err(error)) => Err(error),
             });
         }
@@ -125,16 +125,20 @@ impl Sum {
     }
 }
 
-fn add(fec: &Fec, mut total: Gradient, part: Gradient) -> Gradient {
-    total.loss += part.loss;
-    total.logits.extend(part.logits);
-    let mut adder = Adder {
-        total: total.parameters,
-        part: part.parameters,
-    };
-    fec.visit(&mut adder);
-    total.parameters = adder.total;
-    total
+impl Gradient {
+    /// The sum of two: of the losses and of each parameter's gradients; the logits one after the other.
+    #[must_use]
+    pub(crate) fn plus(mut self, fec: &Fec, other: Self) -> Self {
+        self.loss += other.loss;
+        self.logits.extend(other.logits);
+        let mut adder = Adder {
+            total: self.parameters,
+            part: other.parameters,
+        };
+        fec.visit(&mut adder);
+        self.parameters = adder.total;
+        self
+    }
 }
 
 struct Adder {
