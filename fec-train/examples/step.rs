@@ -21,14 +21,22 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
     let batch = Batch {
         images: &images,
         targets: &targets,
-        size: ImageSize { height: side, width: side },
+        size: ImageSize {
+            height: side,
+            width: side,
+        },
     };
     let mut out = std::io::stdout().lock();
     for _ in 0..steps {
         let start = Instant::now();
         let found = gradients(&fec, batch, &Pass::default())?;
         let time = start.elapsed();
-        writeln!(out, "{:.1} ms loss {:.6}", time.as_secs_f64() * 1e3, found.loss)?;
+        writeln!(
+            out,
+            "{:.1} ms loss {:.6}",
+            time.as_secs_f64() * 1e3,
+            found.loss
+        )?;
     }
     Ok(())
 }

@@ -262,7 +262,11 @@ impl State {
         self.fec.clone().into_record().save(folder.join(MODEL))?;
         self.optimizer.adamw.save(folder.join(MOMENTS))?;
         if let Some(average) = &self.average {
-            average.fec.clone().into_record().save(folder.join(AVERAGE))?;
+            average
+                .fec
+                .clone()
+                .into_record()
+                .save(folder.join(AVERAGE))?;
         }
         Ok(())
     }

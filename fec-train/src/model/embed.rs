@@ -53,12 +53,8 @@ fn positions_of(height: usize, width: usize) -> TensorData {
     let (rows, cols) = (height / PATCH, width / PATCH);
     let mut values = Vec::with_capacity(2 * height * width);
     for n in 0..rows * cols {
-        let pixels = (0..PATCH * PATCH).map(|p| {
-            (
-                n / cols * PATCH + p / PATCH,
-                n % cols * PATCH + p % PATCH,
-            )
-        });
+        let pixels = (0..PATCH * PATCH)
+            .map(|p| (n / cols * PATCH + p / PATCH, n % cols * PATCH + p % PATCH));
         values.extend(pixels.clone().map(|(row, _)| place(row, height)));
         values.extend(pixels.map(|(_, col)| place(col, width)));
     }

@@ -60,13 +60,18 @@ pub fn gradients(fec: &Fec, batch: Batch, pass: &Pass) -> Result<Gradient, Error
         }
     }
     fec.config().check_size(batch.size)?;
-    let on_cpu = fec.head.as_ref().is_none_or(|head| on_cpu(&head.weight.val()));
+    let on_cpu = fec
+        .head
+        .as_ref()
+        .is_none_or(|head| on_cpu(&head.weight.val()));
     let part = if on_cpu {
         (PART_PIXELS / pixels).clamp(1, PART_IMAGES)
     } else {
         count
     };
-    let parts = (0..count).step_by(part).map(|from| from..(from + part).min(count));
+    let parts = (0..count)
+        .step_by(part)
+        .map(|from| from..(from + part).min(count));
     let sum = Mutex::new(Sum::default());
     let left = Mutex::new(parts.enumerate());
     let work = || {
@@ -87,12 +92,16 @@ pub fn gradients(fec: &Fec, batch: Batch, pass: &Pass) -> Result<Gradient, Error
     } else {
         work();
     }
-    sum.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).finish()
+    sum.into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+        .finish()
 }
 
 /// A thread that panicked passes its panic on; what it left is not looked at.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// The parts so far: added in their order, whatever the order in which they come.
@@ -170,7 +179,8 @@ fn part_gradient(
     let count = batch.targets.len() / classes;
     // Leaves of its own, or all threads would wait for one another at one graph.
     let fec = fec.clone().map(&mut Mapper::new(Leaves));
-    let rows = |values: &[f32], length: usize| values[images.start * length..images.end * length].to_vec();
+    let rows =
+        |values: &[f32], length: usize| values[images.start * length..images.end * length].to_vec();
     let device = fec.patch_embed.proj.weight.val().device();
     let shape = [images.len(), height, width, 3];
     let pixels = TensorData::new(rows(batch.images, height * width * 3), shape);

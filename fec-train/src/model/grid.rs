@@ -23,10 +23,9 @@ impl Grid {
     pub(crate) fn new(map: MapSize, folds: usize, centres: MapSize) -> Self {
         let rows = map.rows / folds;
         let cols = map.cols / folds;
-        let element =
-            |fold: usize, row: usize, col: usize| {
-                (fold / folds * rows + row) * map.cols + fold % folds * cols + col
-            };
+        let element = |fold: usize, row: usize, col: usize| {
+            (fold / folds * rows + row) * map.cols + fold % folds * cols + col
+        };
         let mut grid = Self {
             regions: folds * folds,
             centres: centres.rows * centres.cols,

@@ -31,7 +31,8 @@ impl Init {
     pub(super) fn values(&self, tensor: &OfficialTensor, fan_in: usize) -> Vec<f32> {
         let count = tensor.elements();
         let suffix = tensor.suffix;
-        if suffix.ends_with("sim_alpha") || (suffix.contains("norm") && suffix.ends_with("weight")) {
+        if suffix.ends_with("sim_alpha") || (suffix.contains("norm") && suffix.ends_with("weight"))
+        {
             return vec![1.0; count];
         }
         if suffix.ends_with("sim_beta") || suffix.contains("norm") {

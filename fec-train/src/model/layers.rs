@@ -97,10 +97,7 @@ pub(super) fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>, bf16: bool) ->
 
 /// Exact GELU of erf: burn's own has the gradient of the tanh approximation on some backends.
 pub(super) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    let erf = x
-        .clone()
-        .mul_scalar(core::f32::consts::FRAC_1_SQRT_2)
-        .erf();
+    let erf = x.clone().mul_scalar(core::f32::consts::FRAC_1_SQRT_2).erf();
     erf.add_scalar(1.0) * x.mul_scalar(0.5)
 }
 

@@ -8,10 +8,10 @@ use burn::tensor::{Int, Tensor, TensorData};
 use fec_runtime::MapSize;
 use fec_runtime::config::{Similarity, Stage};
 
+use super::fused::{FusedMixer, apply, input};
 use super::grid::Grid;
 use super::layers::{Conv, Norm, length, product, unit};
 use super::pass::Run;
-use super::fused::{FusedMixer, apply, input};
 
 /// `token_mixer`
 #[derive(Module, Debug)]
@@ -110,7 +110,11 @@ impl Mixer {
             rows: setting.map.rows / folds,
             cols: setting.map.cols / folds,
         };
-        join(self.of_regions(regions, map, setting, run), setting.map, folds)
+        join(
+            self.of_regions(regions, map, setting, run),
+            setting.map,
+            folds,
+        )
     }
 
     /// Every region by itself: x̂ [B * regions, N, C].
@@ -146,8 +150,8 @@ impl Mixer {
             .swap_dims(0, 1)
             .reshape([heads, b * m, c]);
         let v = self.v.matrix().reshape([heads, d, c]);
-        let reps = product(means, v.swap_dims(1, 2), bf16)
-            + self.v.bias.val().reshape([heads, 1, d]);
+        let reps =
+            product(means, v.swap_dims(1, 2), bf16) + self.v.bias.val().reshape([heads, 1, d]);
         let proj = self.proj.matrix().transpose().reshape([heads, d, c]);
         let projected = product(reps, proj, bf16)
             .reshape([heads, b, m, c])

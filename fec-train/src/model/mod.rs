@@ -134,7 +134,9 @@ impl Fec {
     /// network, which has no logits.
     pub fn forward(&self, images: Tensor<4>) -> Result<Tensor<2>, Error> {
         let output = self.run(images, &Pass::default())?;
-        output.logits.ok_or(Error::OutOfRange { given: 0, limit: 0 })
+        output
+            .logits
+            .ok_or(Error::OutOfRange { given: 0, limit: 0 })
     }
 
     /// Runs as `pass` says.

@@ -69,7 +69,9 @@ impl Pool {
         let cells = Grid::new(setting.half(), setting.folds, setting.centres()).order;
         let forced = run.forced(setting.name).map(|forced| {
             let images = forced.chunks_exact(n);
-            images.flat_map(|forced| grid.by_element(forced, 1)).collect()
+            images
+                .flat_map(|forced| grid.by_element(forced, 1))
+                .collect()
         });
         let own = if forced.is_none() || run.pass.traced {
             let (weight, bias) = (self.conv_f.weight.val(), self.conv_f.bias.val());
@@ -183,7 +185,12 @@ impl Pool {
         let ([b, n, c], m) = (x.dims(), means.dims()[1]);
         let (weight, bias) = (self.conv_f.matrix().inner(), self.conv_f.bias.val().inner());
         let next = bias.dims()[0];
-        let centres = affine(means.reshape([b * m, c]), weight.clone(), bias.clone(), false);
+        let centres = affine(
+            means.reshape([b * m, c]),
+            weight.clone(),
+            bias.clone(),
+            false,
+        );
         let squares = centres.clone().square().sum_dim(1);
         let centres = match setting.similarity {
             Similarity::Cosine => unit(centres, 1),
@@ -208,9 +215,7 @@ impl Pool {
     /// conv_skip: x [B, N, C] to [B, N / 4, C'].
     fn skip(&self, x: Tensor<3>, map: MapSize) -> Tensor<3> {
         let [b, n, c] = x.dims();
-        let x = x
-            .reshape([b, map.rows, map.cols, c])
-            .permute([0, 3, 1, 2]);
+        let x = x.reshape([b, map.rows, map.cols, c]).permute([0, 3, 1, 2]);
         let bias = self.conv_skip.bias.val();
         let next = bias.dims()[0];
         let options = ConvOptions::new([2, 2], [1, 1], [1, 1], 1);

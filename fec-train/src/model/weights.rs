@@ -10,8 +10,8 @@ use burn::tensor::{Tensor, TensorData};
 use fec_runtime::config::{Config, PRESETS};
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::names::{Mapper, Replace, Visit, Visitor};
 use super::Fec;
+use super::names::{Mapper, Replace, Visit, Visitor};
 
 /// All tensors: name, shape and values, in the order of [`Config::official_tensors`].
 pub fn tensors(fec: &Fec) -> Vec<(String, Vec<usize>, Vec<f32>)> {
@@ -129,7 +129,9 @@ pub fn load(
         let own = name.starts_with("head.") && loaded != Loaded::All;
         match given.remove(&name) {
             _ if own => {}
-            Some((shape, values)) if shape == tensor.shape() && values.len() == tensor.elements() => {
+            Some((shape, values))
+                if shape == tensor.shape() && values.len() == tensor.elements() =>
+            {
                 kept.insert(name, values);
             }
             found => {
@@ -188,7 +190,10 @@ pub fn save(fec: &Fec, path: &Path, more: &[(&str, String)]) -> io::Result<()> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(io::Error::other)?;
     let mut metadata = metadata(fec.config());
-    metadata.extend(more.iter().map(|(key, value)| (key.to_string(), value.clone())));
+    metadata.extend(
+        more.iter()
+            .map(|(key, value)| (key.to_string(), value.clone())),
+    );
     let all = safetensors::serialize(views, Some(metadata)).map_err(io::Error::other)?;
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -213,7 +218,11 @@ fn metadata(config: &Config) -> std::collections::HashMap<String, String> {
     let mut presets = PRESETS.iter();
     let preset = presets.find(|name| Config::preset(name).is_some_and(|preset| alike(&preset)));
     let each = |of: fn(&fec_runtime::config::Stage) -> usize| {
-        let values: Vec<String> = config.stages.iter().map(|stage| of(stage).to_string()).collect();
+        let values: Vec<String> = config
+            .stages
+            .iter()
+            .map(|stage| of(stage).to_string())
+            .collect();
         values.join(",")
     };
     let arch = match preset {

@@ -16,7 +16,11 @@ struct Burn {
 
 impl Subject for Burn {
     fn name(&self) -> &'static str {
-        if self.composed { "burn, composed" } else { "burn, fused" }
+        if self.composed {
+            "burn, composed"
+        } else {
+            "burn, fused"
+        }
     }
 
     fn run(&mut self, case: &Case, forced: Option<&Assignments>) -> Outcome {
@@ -75,13 +79,12 @@ fn small_networks_composed_of_burns_operations_agree_with_pytorch() {
 }
 
 #[test]
-#[ignore = "half a minute; run with --ignored after a change of the model"]
 fn published_networks_agree_with_pytorch() {
     agree(&LARGE_CASES, false);
 }
 
 #[test]
-#[ignore = "a minute; run with --ignored after a change of the model"]
+#[ignore = "three seconds; run with --ignored after a change of the model"]
 fn published_networks_composed_of_burns_operations_agree_with_pytorch() {
     agree(&LARGE_CASES, true);
 }

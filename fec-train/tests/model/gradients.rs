@@ -5,8 +5,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use fec_runtime::config::NANO;
 use fec_runtime::formula::TensorFormula;
-use fec_tests::golden::{Tensors, notice, waves};
 use fec_tests::fixtures::size;
+use fec_tests::golden::{Tensors, notice, waves};
 use fec_train::model::{Batch, DropPath, Fec, Gradient, Init, Pass, gradients, tensors};
 use fec_train::optim::{Accumulator, Optimizer, Settings, State};
 
@@ -59,7 +59,8 @@ pub(crate) fn named(fec: &Fec, grads: &GradientsParams) -> Vec<(String, Vec<f32>
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let grad = self.grads.get::<D>(param.id).map(crate::values);
-            self.found.push((self.path.join("."), grad.unwrap_or_default()));
+            self.found
+                .push((self.path.join("."), grad.unwrap_or_default()));
         }
     }
     let mut collect = Collect {
@@ -74,9 +75,14 @@ pub(crate) fn named(fec: &Fec, grads: &GradientsParams) -> Vec<(String, Vec<f32>
 /// Largest difference beyond 1e-6 plus 1e-5 of the largest expected value, as a share of that; NaN counts as wrong.
 pub(crate) fn excess(found: &[f32], expected: &[f32], absolute: f32) -> f32 {
     assert_eq!(found.len(), expected.len());
-    let largest = expected.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
+    let largest = expected
+        .iter()
+        .fold(0.0f32, |largest, v| largest.max(v.abs()));
     let allowed = absolute + 1e-5 * largest;
-    let shares = found.iter().zip(expected).map(|(a, b)| (a - b).abs() / allowed);
+    let shares = found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs() / allowed);
     shares.fold(0.0, |worst, v| if v <= worst { worst } else { v })
 }
 
@@ -103,7 +109,11 @@ fn agrees_with_pytorch(name: &str, composed: bool) {
     let mut optimizer = Optimizer::new(&fec, Settings::default());
     for (step, expected) in losses.iter().enumerate() {
         let found = gradients(&fec, batch(&images, &targets), &pass).expect("a batch");
-        assert!((f64::from(found.loss) - expected).abs() < 2e-6, "loss {step}: {}", found.loss);
+        assert!(
+            (f64::from(found.loss) - expected).abs() < 2e-6,
+            "loss {step}: {}",
+            found.loss
+        );
         if step == 0 {
             for (name, grad) in named(&fec, &found.parameters) {
                 // The pools' keys enter an argmax alone (SPEC 3.4).
@@ -113,7 +123,10 @@ fn agrees_with_pytorch(name: &str, composed: bool) {
                 }
                 let expected = golden.f32(&format!("grad.{name}")).expect("every gradient");
                 let excess = excess(&grad, &expected, 1e-6);
-                assert!(excess <= 1.0, "the gradient of {name} is off by {excess} times what is allowed");
+                assert!(
+                    excess <= 1.0,
+                    "the gradient of {name} is off by {excess} times what is allowed"
+                );
             }
         }
         fec = optimizer.step(1e-3, fec, found.parameters).0;
@@ -123,7 +136,10 @@ fn agrees_with_pytorch(name: &str, composed: bool) {
         let worst = values.iter().zip(&expected).map(|(a, b)| (a - b).abs());
         let worst = worst.fold(0.0, f32::max);
         let allowed = if name.starts_with(NOISE) { 5e-3 } else { 1e-4 };
-        assert!(worst <= allowed, "{name} is off by {worst} after five steps");
+        assert!(
+            worst <= allowed,
+            "{name} is off by {worst} after five steps"
+        );
     }
 }
 
@@ -149,7 +165,12 @@ fn gradient(fec: &Fec, pass: &Pass, range: core::ops::Range<usize>) -> Gradient 
     let (images, targets) = many();
     let pixels = SIDE * SIDE * 3;
     let images = &images[range.start * pixels..range.end * pixels];
-    gradients(fec, batch(images, &targets[range.start * 10..range.end * 10]), pass).expect("a batch")
+    gradients(
+        fec,
+        batch(images, &targets[range.start * 10..range.end * 10]),
+        pass,
+    )
+    .expect("a batch")
 }
 
 fn bits(fec: &Fec, gradient: &Gradient) -> Vec<Vec<u32>> {
@@ -170,7 +191,9 @@ fn the_number_of_threads_does_not_change_a_bit() {
     };
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let found = pool.expect("threads").install(|| gradient(&fec, &pass, 0..40));
+        let found = pool
+            .expect("threads")
+            .install(|| gradient(&fec, &pass, 0..40));
         bits(&fec, &found)
     };
     let one = with(1);
@@ -196,7 +219,10 @@ fn fused_and_composed_agree_under_drop_path() {
         assert!(excess(found, expected, 2e-6) <= 1.0, "{name}");
     }
     let without = gradient(&fec, &Pass::default(), 0..40);
-    assert!((fused.loss - without.loss).abs() > 1e-4, "drop path dropped nothing");
+    assert!(
+        (fused.loss - without.loss).abs() > 1e-4,
+        "drop path dropped nothing"
+    );
 }
 
 #[test]
@@ -223,7 +249,9 @@ fn clipping_scales_the_norm_of_all_gradients_together() {
     let grads = || gradient(&fec, &Pass::default(), 0..2);
     let norm = fec_train::optim::norm(&fec, &grads().parameters).map(crate::values);
     let squares = named(&fec, &grads().parameters).into_iter();
-    let squares = squares.flat_map(|(_, values)| values).map(|v| f64::from(v) * f64::from(v));
+    let squares = squares
+        .flat_map(|(_, values)| values)
+        .map(|v| f64::from(v) * f64::from(v));
     let expected = squares.sum::<f64>().sqrt();
     let norm = norm.expect("gradients")[0];
     assert!((f64::from(norm) - expected).abs() < 1e-5 * expected);
@@ -242,7 +270,13 @@ fn clipping_scales_the_norm_of_all_gradients_together() {
         let mut moved = of_head.map(|(after, before)| after.2[0] - before.2[0]);
         moved.next().expect("a head")
     };
-    let (clipped, free) = (step(settings), step(Settings { clip_grad: None, ..settings }));
+    let (clipped, free) = (
+        step(settings),
+        step(Settings {
+            clip_grad: None,
+            ..settings
+        }),
+    );
     assert!((clipped / free - 0.5).abs() < 1e-3, "{clipped} of {free}");
 }
 
@@ -254,7 +288,11 @@ fn three_steps_and_three_after_loading_equal_six() {
         ..Settings::default()
     };
     let step = |state: State, number: u64| {
-        let State { fec, mut optimizer, average } = state;
+        let State {
+            fec,
+            mut optimizer,
+            average,
+        } = state;
         let pass = Pass {
             drop_path: Some(DropPath::draw(0.2, fec.blocks(), 4, 3, number)),
             ..Pass::default()
@@ -263,9 +301,16 @@ fn three_steps_and_three_after_loading_equal_six() {
         let fec = optimizer.step(1e-3, fec, found.parameters).0;
         let mut average = average.expect("an average");
         average.update(&fec);
-        State { fec, optimizer, average: Some(average) }
+        State {
+            fec,
+            optimizer,
+            average: Some(average),
+        }
     };
-    let init = Init { seed: 5, layer_scale: 0.1 };
+    let init = Init {
+        seed: 5,
+        layer_scale: 0.1,
+    };
     let fec = Fec::new(&NANO, init, &device).expect("a preset");
     let mut state = State {
         optimizer: Optimizer::new(&fec, settings),

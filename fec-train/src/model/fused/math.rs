@@ -58,7 +58,15 @@ pub(super) fn exp_of_minus(x: f32) -> f32 {
     let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
     debug_assert!(r.is_nan() || r.abs() <= 0.51 * LN_2);
     let mut p = 1.0 / 5040.0;
-    for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+    for c in [
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+        1.0,
+        1.0,
+    ] {
         p = p * r + c;
     }
     p * f32::from_bits((sum.to_bits() << 23).wrapping_add(127 << 23))
@@ -132,8 +140,7 @@ pub(super) fn add_bias(y: &mut [f32], bias: &[f32]) {
     simd(
         #[inline(always)]
         || {
-            y.chunks_exact_mut(bias.len())
-                .for_each(|y| add(y, bias));
+            y.chunks_exact_mut(bias.len()).for_each(|y| add(y, bias));
         },
     );
 }
@@ -189,8 +196,14 @@ mod tests {
             let cumulative = 0.5 * libm::erfc(-z / core::f64::consts::SQRT_2);
             let density = libm::exp(-0.5 * z * z) / libm::sqrt(2.0 * core::f64::consts::PI);
             let scale = z.abs().max(1.0);
-            assert!((f64::from(value[0]) - z * cumulative).abs() < 2e-7 * scale, "{x}");
-            assert!((f64::from(slope[0]) - (cumulative + z * density)).abs() < 4e-7, "{x}");
+            assert!(
+                (f64::from(value[0]) - z * cumulative).abs() < 2e-7 * scale,
+                "{x}"
+            );
+            assert!(
+                (f64::from(slope[0]) - (cumulative + z * density)).abs() < 4e-7,
+                "{x}"
+            );
             let mut alone = [x];
             gelu(&mut alone, &[0.0]);
             assert_eq!(alone, value);

@@ -11,11 +11,11 @@ use alloc::sync::Arc;
 use fec_runtime::config::Similarity;
 
 use super::super::grid::Grid;
+use super::Fused;
 use super::math::{add, add_bias, add_scaled, dot, sigmoid, simd};
 use super::matrix::Matrix;
 use super::mlp::{kept, residual};
 use super::norm::{self, Affine, Statistics};
-use super::Fused;
 
 /// Vectors are divided by their length, or by this where it is shorter (SPEC 3.3).
 const SHORTEST: f32 = 1e-12;
@@ -81,7 +81,20 @@ impl Fused<12> for FusedMixer {
     type Saved = Saved;
 
     fn forward(&self, inputs: &[Matrix; 12], _: bool) -> (Matrix, Saved) {
-        let [x, weight, bias, f, f_bias, v, v_bias, proj, proj_bias, alpha, beta, scale] = inputs;
+        let [
+            x,
+            weight,
+            bias,
+            f,
+            f_bias,
+            v,
+            v_bias,
+            proj,
+            proj_bias,
+            alpha,
+            beta,
+            scale,
+        ] = inputs;
         let (channels, width) = (scale.values().len(), f_bias.values().len());
         let affine = Affine {
             weight: weight.values(),

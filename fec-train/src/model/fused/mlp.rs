@@ -65,9 +65,17 @@ impl Fused<8> for FusedMlp {
         // T = kept^T GELU: the gradients of fc2 and of the layer scale are both made from it.
         let product = kept.t().times(&saved.hidden.view());
         let sums = column_sums(kept.values(), channels);
-        let (of_fc2, of_bias2, of_scale) =
-            through_scale(&product, &sums, fc2.values(), bias2.values(), scale.values());
-        let scaled_fc2 = Matrix::new(scale_rows(fc2.values(), scale.values()), &[channels, hidden]);
+        let (of_fc2, of_bias2, of_scale) = through_scale(
+            &product,
+            &sums,
+            fc2.values(),
+            bias2.values(),
+            scale.values(),
+        );
+        let scaled_fc2 = Matrix::new(
+            scale_rows(fc2.values(), scale.values()),
+            &[channels, hidden],
+        );
         let mut of_hidden = kept.times(&scaled_fc2.view());
         let of_bias1 =
             multiply_and_sum_columns(of_hidden.values_mut(), saved.slopes.values(), hidden);

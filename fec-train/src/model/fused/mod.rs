@@ -125,7 +125,11 @@ impl<F: Fused<N>, const N: usize> Backward<Flex, N> for Gradient<F> {
 
     fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = Matrix::of(&grads.consume::<Flex>(&ops.node));
-        let State { inputs, shapes, saved } = ops.state;
+        let State {
+            inputs,
+            shapes,
+            saved,
+        } = ops.state;
         let found = self.0.backward(&inputs, &saved, grad);
         for ((parent, grad), shape) in ops.parents.into_iter().zip(found).zip(shapes) {
             if let Some(parent) = parent {

@@ -15,7 +15,20 @@ pub(super) fn backward(
     saved: &Saved,
     grad: Matrix,
 ) -> [Matrix; 12] {
-    let [x, weight, _, f, f_bias, v, _, proj, proj_bias, alpha, _, scale] = inputs;
+    let [
+        x,
+        weight,
+        _,
+        f,
+        f_bias,
+        v,
+        _,
+        proj,
+        proj_bias,
+        alpha,
+        _,
+        scale,
+    ] = inputs;
     let (heads, all) = (mixer.heads, mixer.all_centres());
     let (channels, width) = (scale.values().len(), f_bias.values().len());
     let grad = grad.reshape(&[grad.values().len() / channels, channels]);
@@ -30,7 +43,12 @@ pub(super) fn backward(
         .collect();
     let (sums, of_weights) = through_dispatch(mixer, saved, kept.values(), &scaled, channels);
     let bias_sums = column_sums(kept.values(), channels);
-    let of_scale = of_scale(&sums, saved.projected.values(), proj_bias.values(), &bias_sums);
+    let of_scale = of_scale(
+        &sums,
+        saved.projected.values(),
+        proj_bias.values(),
+        &bias_sums,
+    );
     let scaled_sums: Vec<f32> = sums
         .chunks_exact(channels)
         .flat_map(|row| row.iter().zip(scale.values()).map(|(p, s)| p * s))
@@ -51,7 +69,8 @@ pub(super) fn backward(
         .collect();
 
     // Similarities, then keys, then x̂ by both ways.
-    let (of_keys, of_choice) = through_similarity(mixer, saved, &of_weights, alpha.values()[0], width);
+    let (of_keys, of_choice) =
+        through_similarity(mixer, saved, &of_weights, alpha.values()[0], width);
     let of_keys = Matrix::new(of_keys, &[grad.values().len() / channels, width]);
     let of_f = of_keys.t().times(&saved.normal.view());
     let of_f_bias = column_sums(of_keys.values(), width);
@@ -120,7 +139,9 @@ fn of_scale(sums: &[f32], projected: &[f32], bias: &[f32], bias_sums: &[f32]) ->
         .zip(bias_sums)
         .map(|(b, sum)| f64::from(b * sum))
         .collect();
-    let rows = sums.chunks_exact(bias.len()).zip(projected.chunks_exact(bias.len()));
+    let rows = sums
+        .chunks_exact(bias.len())
+        .zip(projected.chunks_exact(bias.len()));
     for (sums, projected) in rows {
         for ((total, s), p) in of_scale.iter_mut().zip(sums).zip(projected) {
             *total += f64::from(s * p);
@@ -159,8 +180,11 @@ fn through_similarity(
                 let found = each.through_elements(of_weights, alpha, of_keys, &mut of_centres);
                 of_choice[0] += f64::from(found[0]);
                 of_choice[1] += f64::from(found[1]);
-                for (window, of_centre) in
-                    mixer.grid.windows.iter().zip(of_centres.chunks_exact(width))
+                for (window, of_centre) in mixer
+                    .grid
+                    .windows
+                    .iter()
+                    .zip(of_centres.chunks_exact(width))
                 {
                     let share = 1.0 / window.len() as f32;
                     for n in window {
@@ -257,7 +281,11 @@ impl Pair {
             }
             // s = -|c - k|: ds/dk = (c - k) / |c - k|; 0 where they are equal.
             Similarity::Euclidean => {
-                let share = if self.value == 0.0 { 0.0 } else { -g / self.value };
+                let share = if self.value == 0.0 {
+                    0.0
+                } else {
+                    -g / self.value
+                };
                 let vectors = key.iter().zip(centre).zip(of_key).zip(of_centre);
                 for (((k, c), of_key), of_centre) in vectors {
                     *of_key = share * (c - k);

@@ -25,7 +25,13 @@ pub(crate) struct Keys<'a> {
 }
 
 /// The centre of every element of every image in `x` [B, N, C], in the grid's numbering [B, N]. `map` is the map's size.
-pub(crate) fn assign(x: &[f32], channels: usize, map: MapSize, grid: &Grid, keys: Keys) -> Vec<u16> {
+pub(crate) fn assign(
+    x: &[f32],
+    channels: usize,
+    map: MapSize,
+    grid: &Grid,
+    keys: Keys,
+) -> Vec<u16> {
     let length = grid.region.len() * channels;
     let images = x.chunks_exact(length);
     let mut assign = Vec::with_capacity(x.len() / channels);
@@ -61,7 +67,13 @@ fn assign_image(
                     let row = &mut row[first..first + grid.centres];
                     if let Some(lengths) = &lengths {
                         let place = place_in_region(map, grid, n);
-                        pull(row, lengths[i], keys.locality, place, map.cols / folds(grid) / 2);
+                        pull(
+                            row,
+                            lengths[i],
+                            keys.locality,
+                            place,
+                            map.cols / folds(grid) / 2,
+                        );
                     }
                     assign.push((first + first_of_the_largest(row)) as u16);
                 }
@@ -112,7 +124,11 @@ fn key_scales(x: &Matrix, keys: Keys) -> Vec<f32> {
 fn queries(x: &[f32], channels: usize, grid: &Grid, keys: Keys) -> (Matrix, Vec<f32>) {
     let all = grid.windows.len();
     let mut means = Matrix::zeros(&[all, channels]);
-    for (mean, window) in means.values_mut().chunks_exact_mut(channels).zip(&grid.windows) {
+    for (mean, window) in means
+        .values_mut()
+        .chunks_exact_mut(channels)
+        .zip(&grid.windows)
+    {
         let share = 1.0 / window.len() as f32;
         for n in window {
             add_scaled(mean, share, &x[n * channels..(n + 1) * channels]);
