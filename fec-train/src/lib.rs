@@ -1,0 +1,6 @@
+//! Trains FEC.
+
+extern crate alloc;
+
+pub mod model;
+pub mod optim;
