@@ -27,7 +27,7 @@ pub enum Error {
     UnknownKey {
         name: String,
         key: String,
-        nearest: Option<&'static str>,
+        nearest: Option<String>,
     },
     /// An option given twice, once as written here and once with underscores.
     Twice { name: String, key: String },
@@ -36,7 +36,7 @@ pub enum Error {
     /// A value of the wrong kind or outside its range.
     Value {
         name: String,
-        key: &'static str,
+        key: String,
         found: String,
         expected: String,
     },
@@ -57,7 +57,7 @@ impl fmt::Display for Error {
             Error::Read { source, .. } => source.to_string(),
             Error::Syntax { name, line, reason } => format!("{name}: line {line}: {reason}"),
             Error::UnknownKey { name, key, nearest } => {
-                let hint = nearest.map_or_else(
+                let hint = nearest.as_ref().map_or_else(
                     || "; a saved recipe.toml lists all options".to_owned(),
                     |n| format!("; did you mean '{n}'?"),
                 );
