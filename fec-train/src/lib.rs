@@ -1,1 +1,7 @@
 //! Trains FEC.
+
+pub mod augment;
+pub mod data;
+pub mod random;
+pub mod recipe;
+pub mod schedule;

@@ -211,7 +211,10 @@ mod tests {
     fn the_first_words_of_a_key_are_those_of_chacha8() {
         // The key stream of ChaCha with 8 rounds for a key of zeros (eSTREAM's test vector, set 6): 3e00ef2f895f40d6.
         let first = Keyed::new(0, Purpose::Init, 0, 0).bits();
-        assert_eq!(first.to_le_bytes(), [0x3e, 0, 0xef, 0x2f, 0x89, 0x5f, 0x40, 0xd6]);
+        assert_eq!(
+            first.to_le_bytes(),
+            [0x3e, 0, 0xef, 0x2f, 0x89, 0x5f, 0x40, 0xd6]
+        );
     }
 
     #[test]
@@ -238,7 +241,11 @@ mod tests {
         // Beta(a, b): mean a / (a + b), variance ab / ((a + b)² (a + b + 1)).
         check(moments(|r| r.beta(0.8, 0.8)), 0.5, 0.64 / (2.56 * 2.6));
         check(moments(|r| r.beta(1.0, 1.0)), 0.5, 1.0 / 12.0);
-        check(moments(|r| r.beta(2.0, 5.0)), 2.0 / 7.0, 10.0 / (49.0 * 8.0));
+        check(
+            moments(|r| r.beta(2.0, 5.0)),
+            2.0 / 7.0,
+            10.0 / (49.0 * 8.0),
+        );
         // The standard normal cut at ±1: variance 1 - 2 φ(1) / (2 Φ(1) - 1).
         check(
             moments(|r| r.truncated_normal(0.0, 1.0, -1.0, 1.0)),
@@ -254,7 +261,8 @@ mod tests {
         let mut random = keyed(1);
         let mut values = vec![0f32; DRAWS + 1];
         random.fill_normal(&mut values);
-        let beyond = |limit| values.iter().filter(|v| v.abs() > limit).count() as f64 / DRAWS as f64;
+        let beyond =
+            |limit| values.iter().filter(|v| v.abs() > limit).count() as f64 / DRAWS as f64;
         assert!((beyond(1.0) - 0.3173).abs() < 0.006, "{}", beyond(1.0));
         assert!((beyond(2.0) - 0.0455).abs() < 0.003, "{}", beyond(2.0));
         assert!((beyond(3.0) - 0.0027).abs() < 0.0008, "{}", beyond(3.0));
@@ -271,7 +279,10 @@ mod tests {
             items.sort_unstable();
             assert_eq!(items, [0, 1, 2]);
         }
-        assert!(counts.iter().all(|c| (880..1_120).contains(c)), "{counts:?}");
+        assert!(
+            counts.iter().all(|c| (880..1_120).contains(c)),
+            "{counts:?}"
+        );
     }
 
     #[test]

@@ -27,7 +27,11 @@ pub struct Schedule {
 impl Schedule {
     /// Epochs of the whole run.
     pub fn total_epochs(&self) -> u64 {
-        let prefix = if self.warmup_prefix { self.warmup_epochs } else { 0 };
+        let prefix = if self.warmup_prefix {
+            self.warmup_epochs
+        } else {
+            0
+        };
         self.epochs
             .saturating_add(prefix)
             .saturating_add(self.cooldown_epochs)

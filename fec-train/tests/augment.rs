@@ -16,7 +16,9 @@ use serde_json::Value;
 const MIXED: f32 = 1e-6;
 
 fn fixture(name: &str) -> std::path::PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests/fixtures", name].iter().collect()
+    [env!("CARGO_MANIFEST_DIR"), "tests/fixtures", name]
+        .iter()
+        .collect()
 }
 
 fn expected() -> Value {
@@ -24,11 +26,15 @@ fn expected() -> Value {
 }
 
 fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("{value} is no number"))
 }
 
 fn whole(value: &Value) -> usize {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no whole number")) as usize
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("{value} is no whole number")) as usize
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -55,7 +61,12 @@ impl Sheet {
     }
 
     fn part(&self, at: usize, height: usize, width: usize) -> Photo {
-        let rows = self.0.pixels.chunks_exact(self.0.width * 3).skip(at).take(height);
+        let rows = self
+            .0
+            .pixels
+            .chunks_exact(self.0.width * 3)
+            .skip(at)
+            .take(height);
         let pixels = rows.flat_map(|row| &row[..width * 3]).copied().collect();
         Photo::new(width, height, pixels).unwrap()
     }
@@ -91,7 +102,11 @@ fn every_operation_crop_and_flip_is_pillows_byte_for_byte() {
     let fill = [0, 1, 2].map(|c| whole(&expected["fill"][c]) as u8);
     let mut broken = Vec::new();
     for case in list(&expected["pictures"]) {
-        let theirs = sheet.part(whole(&case["at"]), whole(&case["height"]), whole(&case["width"]));
+        let theirs = sheet.part(
+            whole(&case["at"]),
+            whole(&case["height"]),
+            whole(&case["width"]),
+        );
         let mut ours = source.clone();
         match case["kind"].as_str().unwrap() {
             "operation" => {
@@ -100,7 +115,12 @@ fn every_operation_crop_and_flip_is_pillows_byte_for_byte() {
             }
             "crop" => {
                 let [top, left, height, width] = [0, 1, 2, 3].map(|i| whole(&case["region"][i]));
-                let region = Region { top, left, height, width };
+                let region = Region {
+                    top,
+                    left,
+                    height,
+                    width,
+                };
                 let side = whole(&case["side"]);
                 ours = crop::resized_crop(&source, region, side, side, resample(&case["resample"]));
             }
@@ -113,11 +133,22 @@ fn every_operation_crop_and_flip_is_pillows_byte_for_byte() {
             "vflip" => crop::flip_vertically(&mut ours),
             kind => panic!("{kind}"),
         }
-        assert_eq!((ours.width, ours.height), (theirs.width, theirs.height), "{case}");
-        let different = ours.pixels.iter().zip(&theirs.pixels).filter(|(a, b)| a != b);
+        assert_eq!(
+            (ours.width, ours.height),
+            (theirs.width, theirs.height),
+            "{case}"
+        );
+        let different = ours
+            .pixels
+            .iter()
+            .zip(&theirs.pixels)
+            .filter(|(a, b)| a != b);
         let most = different.clone().map(|(a, b)| a.abs_diff(*b)).max();
         if let Some(most) = most {
-            broken.push(format!("{} values by up to {most}: {case}", different.count()));
+            broken.push(format!(
+                "{} values by up to {most}: {case}",
+                different.count()
+            ));
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
@@ -126,12 +157,16 @@ fn every_operation_crop_and_flip_is_pillows_byte_for_byte() {
 
 fn kind(name: &str) -> Kind {
     let all = rand_kinds();
-    *all.iter().find(|k| format!("{k:?}") == name).unwrap_or_else(|| panic!("{name}"))
+    *all.iter()
+        .find(|k| format!("{k:?}") == name)
+        .unwrap_or_else(|| panic!("{name}"))
 }
 
 fn rand_kinds() -> Vec<Kind> {
     let sets = ["rand", "rand-inc1", "rand-t3a", "rand-tweights"];
-    sets.iter().flat_map(|text| RandAugment::parse(text).unwrap().kinds).collect()
+    sets.iter()
+        .flat_map(|text| RandAugment::parse(text).unwrap().kinds)
+        .collect()
 }
 
 #[test]
@@ -173,11 +208,17 @@ fn option_strings_mean_what_they_mean_in_timm() {
     for (text, case) in expected()["sets"].as_object().unwrap() {
         let ours = RandAugment::parse(text).unwrap();
         let names: Vec<String> = ours.kinds.iter().map(|k| format!("{k:?}")).collect();
-        let theirs: Vec<&str> = list(&case["ops"]).iter().filter_map(Value::as_str).collect();
+        let theirs: Vec<&str> = list(&case["ops"])
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
         assert_eq!(names, theirs, "{text}");
         assert_eq!(ours.layers, whole(&case["layers"]));
         assert_eq!(ours.magnitude, number(&case["magnitude"]));
-        assert_eq!(ours.magnitude_std, case["std"].as_f64().unwrap_or(f64::INFINITY));
+        assert_eq!(
+            ours.magnitude_std,
+            case["std"].as_f64().unwrap_or(f64::INFINITY)
+        );
         assert_eq!(ours.magnitude_max, number(&case["max"]));
         assert_eq!(ours.probability, number(&case["probability"]));
         let sum: f64 = ours.weights.iter().sum();
@@ -206,7 +247,10 @@ fn unknown_parts_of_an_option_string_are_named() {
         ("rand-tfoo", "tfoo"),
     ] {
         let error = RandAugment::parse(text).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("has the unknown part '{part}'")), "{error}");
+        assert!(
+            error.starts_with(&format!("has the unknown part '{part}'")),
+            "{error}"
+        );
         assert!(!error.contains('\n'));
     }
 }
@@ -216,7 +260,10 @@ fn mixed_batches_and_their_targets_are_timms() {
     let expected = expected();
     let mixes = &expected["mixes"];
     let (height, width) = (whole(&mixes["height"]), whole(&mixes["width"]));
-    let labels: Vec<u32> = list(&mixes["labels"]).iter().map(|l| whole(l) as u32).collect();
+    let labels: Vec<u32> = list(&mixes["labels"])
+        .iter()
+        .map(|l| whole(l) as u32)
+        .collect();
     for case in list(&mixes["cases"]) {
         let lambda = number(&case["lam"]);
         let mix = if lambda == 1.0 {
@@ -225,14 +272,23 @@ fn mixed_batches_and_their_targets_are_timms() {
             let centre = (whole(&case["centre"][0]), whole(&case["centre"][1]));
             mix::cutmix(lambda, centre, height, width)
         } else {
-            Mix::Mixup { keep: lambda as f32 }
+            Mix::Mixup {
+                keep: lambda as f32,
+            }
         };
         let mut images = floats(&mixes["images"]);
         mix.apply(&mut images, height * width * 3, width);
         let targets = mix::targets(&labels, whole(&mixes["classes"]), 0.1, mix.keep());
-        for (ours, theirs) in [(images, floats(&case["images"])), (targets, floats(&case["targets"]))] {
+        for (ours, theirs) in [
+            (images, floats(&case["images"])),
+            (targets, floats(&case["targets"])),
+        ] {
             assert_eq!(ours.len(), theirs.len());
-            let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let worst = ours
+                .iter()
+                .zip(&theirs)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
             assert!(worst <= MIXED, "lambda {lambda}, {mix:?}: {worst}");
         }
     }
@@ -279,7 +335,10 @@ fn regions_are_distributed_as_timms() {
         }
         for (key, ours) in ["top", "left", "height", "width", "area"].iter().zip(sums) {
             let theirs = number(&case[*key]);
-            assert!((ours - theirs).abs() < 0.01 * theirs + 0.02, "{name} {key}: {ours}, {theirs}");
+            assert!(
+                (ours - theirs).abs() < 0.01 * theirs + 0.02,
+                "{name} {key}: {ours}, {theirs}"
+            );
         }
     }
 }
@@ -288,7 +347,11 @@ fn regions_are_distributed_as_timms() {
 fn erased_rectangles_are_distributed_as_timms() {
     const DRAWS: u64 = 40_000;
     let expected = &expected()["distributions"]["erasing"];
-    let erasing = Erasing { probability: 0.25, fill: Fill::Const, count: 1 };
+    let erasing = Erasing {
+        probability: 0.25,
+        fill: Fill::Const,
+        count: 1,
+    };
     let (mut images, mut share) = (0.0, 0.0);
     for index in 0..DRAWS {
         if let [region] = erasing.draw(&mut keyed(index), 64, 64)[..] {
@@ -298,19 +361,37 @@ fn erased_rectangles_are_distributed_as_timms() {
     }
     let (rate, share) = (images / DRAWS as f64, share / images);
     assert!((rate - number(&expected["images"])).abs() < 0.01, "{rate}");
-    assert!((share - number(&expected["share"])).abs() < 0.005, "{share}");
+    assert!(
+        (share - number(&expected["share"])).abs() < 0.005,
+        "{share}"
+    );
 }
 
 #[test]
 fn erasing_fills_its_rectangle_and_nothing_else() {
-    let region = Region { top: 2, left: 1, height: 3, width: 4 };
+    let region = Region {
+        top: 2,
+        left: 1,
+        height: 3,
+        width: 4,
+    };
     for fill in [Fill::Const, Fill::Rand, Fill::Pixel] {
-        let erasing = Erasing { probability: 1.0, fill, count: 1 };
+        let erasing = Erasing {
+            probability: 1.0,
+            fill,
+            count: 1,
+        };
         let mut image = vec![9.0f32; 6 * 7 * 3];
         erasing.erase(&mut image, 7, region, &mut keyed(5));
         let inside = |i: usize| (2..5).contains(&(i / 21)) && (1..5).contains(&(i / 3 % 7));
-        assert!((0..image.len()).all(|i| (image[i] == 9.0) != inside(i)), "{fill:?}");
-        let mut new: Vec<f32> = (0..image.len()).filter(|&i| inside(i)).map(|i| image[i]).collect();
+        assert!(
+            (0..image.len()).all(|i| (image[i] == 9.0) != inside(i)),
+            "{fill:?}"
+        );
+        let mut new: Vec<f32> = (0..image.len())
+            .filter(|&i| inside(i))
+            .map(|i| image[i])
+            .collect();
         new.sort_by(f32::total_cmp);
         new.dedup();
         let distinct = match fill {
@@ -325,7 +406,13 @@ fn erasing_fills_its_rectangle_and_nothing_else() {
 #[test]
 fn mixing_is_drawn_as_often_as_asked() {
     const DRAWS: u64 = 20_000;
-    let mixing = Mixing { mixup: 0.8, cutmix: 1.0, probability: 0.75, switch: 0.4, off_epoch: 9 };
+    let mixing = Mixing {
+        mixup: 0.8,
+        cutmix: 1.0,
+        probability: 0.75,
+        switch: 0.4,
+        off_epoch: 9,
+    };
     let (mut none, mut cut) = (0.0, 0.0);
     for index in 0..DRAWS {
         match mixing.draw(&mut keyed(index), 8, 32, 32) {
@@ -348,7 +435,8 @@ fn operations_are_drawn_as_often_as_timm_draws_them() {
     const DRAWS: u64 = 30_000;
     let rand = RandAugment::parse("rand-m9-mstd0.5-inc1").unwrap();
     let filters = [Resample::Bilinear, Resample::Bicubic];
-    let (mut count, mut rotations, mut turned, mut strength, mut linear) = (0.0, 0.0, 0.0, 0.0, 0.0);
+    let (mut count, mut rotations, mut turned, mut strength, mut linear) =
+        (0.0, 0.0, 0.0, 0.0, 0.0);
     for index in 0..DRAWS {
         for (operation, filter) in rand.draw(&mut keyed(index), &filters) {
             count += 1.0;
@@ -361,7 +449,9 @@ fn operations_are_drawn_as_often_as_timm_draws_them() {
             }
         }
     }
-    let near = |found: f64, expected: f64, allowed: f64| assert!((found - expected).abs() < allowed, "{found} {expected}");
+    let near = |found: f64, expected: f64, allowed: f64| {
+        assert!((found - expected).abs() < allowed, "{found} {expected}")
+    };
     near(count / DRAWS as f64, 1.0, 0.02); // two, each with probability ½
     near(rotations / count, 1.0 / 15.0, 0.005);
     near(turned / rotations, 0.5, 0.04);
@@ -375,7 +465,10 @@ fn a_weighted_set_draws_no_operation_twice() {
     let rand = RandAugment::parse("rand-n3-p1-tweights").unwrap();
     for index in 0..2_000 {
         let drawn = rand.draw(&mut keyed(index), &[Resample::Bicubic]);
-        let mut kinds: Vec<_> = drawn.iter().map(|(op, _)| core::mem::discriminant(op)).collect();
+        let mut kinds: Vec<_> = drawn
+            .iter()
+            .map(|(op, _)| core::mem::discriminant(op))
+            .collect();
         assert_eq!(kinds.len(), 3);
         kinds.dedup();
         assert_eq!(kinds.len(), 3, "{drawn:?}");
@@ -396,21 +489,34 @@ fn augmentation(crop: Crop, colours: Colours) -> Augmentation {
 
 #[test]
 fn augmentation_depends_on_its_key_alone_and_takes_photos_of_any_shape() {
-    let crops = [Crop::Resized { scale: [0.08, 1.0], ratio: [0.75, 4.0 / 3.0] }, Crop::Padded(4)];
+    let crops = [
+        Crop::Resized {
+            scale: [0.08, 1.0],
+            ratio: [0.75, 4.0 / 3.0],
+        },
+        Crop::Padded(4),
+    ];
     let strings = ["rand-m9-mstd0.5-inc1", "rand-m10-n5-p1", "rand-t3a-p1"];
     for crop in crops {
         for (i, text) in strings.iter().enumerate() {
             let augmentation = augmentation(crop, Colours::Rand(RandAugment::parse(text).unwrap()));
             for (width, height) in [(1, 1), (1, 50), (50, 1), (2, 3), (33, 47), (0, 0)] {
-                let pixels = (0..width * height * 3).map(|v| (v * 37 % 251) as u8).collect();
+                let pixels = (0..width * height * 3)
+                    .map(|v| (v * 37 % 251) as u8)
+                    .collect();
                 let photo = Photo::new(width, height, pixels).unwrap();
                 for index in 0..20 {
                     let once = || {
-                        let drawn = augmentation.draw(&mut keyed(index + i as u64), (height, width));
+                        let drawn =
+                            augmentation.draw(&mut keyed(index + i as u64), (height, width));
                         augmentation.apply(&photo, &drawn)
                     };
                     let photo = once();
-                    assert_eq!(photo.pixels.len(), 32 * 32 * 3, "{width} x {height} {crop:?}");
+                    assert_eq!(
+                        photo.pixels.len(),
+                        32 * 32 * 3,
+                        "{width} x {height} {crop:?}"
+                    );
                     assert_eq!(photo, once());
                 }
             }

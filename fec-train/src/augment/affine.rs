@@ -62,7 +62,13 @@ pub fn rotate(degrees: f64, width: usize, height: usize) -> Matrix {
 }
 
 /// The transformed photo, of the same size.
-pub fn transform(photo: &Photo, matrix: Matrix, resample: Resample, fill: [u8; 3], out: &mut Photo) {
+pub fn transform(
+    photo: &Photo,
+    matrix: Matrix,
+    resample: Resample,
+    fill: [u8; 3],
+    out: &mut Photo,
+) {
     let (width, height) = (photo.width, photo.height);
     (out.width, out.height) = (width, height);
     out.pixels.clear();
@@ -110,7 +116,10 @@ impl Source<'_> {
         }
         let (column, dx) = split(x - 0.5);
         let (row, dy) = split(y - 0.5);
-        let (left, top) = (column - (TAPS / 2 - 1) as isize, row - (TAPS / 2 - 1) as isize);
+        let (left, top) = (
+            column - (TAPS / 2 - 1) as isize,
+            row - (TAPS / 2 - 1) as isize,
+        );
         let columns: [usize; TAPS] = core::array::from_fn(|i| clip(left + i as isize, self.width));
         let along = |row: usize| -> [f64; 3] {
             let Some(row) = self.pixels.get(row * self.width..(row + 1) * self.width) else {

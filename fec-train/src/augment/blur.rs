@@ -58,7 +58,9 @@ fn box_blur(line: &[u8], radius: f32, out: &mut Vec<u8>) {
         if i < 0 {
             return u32::from(first);
         }
-        line.get(i as usize).copied().map_or(u32::from(last), u32::from)
+        line.get(i as usize)
+            .copied()
+            .map_or(u32::from(last), u32::from)
     };
     let reach = whole as isize;
     let mut sum: u32 = (-reach - 1..reach).map(value).sum();

@@ -12,12 +12,18 @@ pub fn invert(photo: &mut Photo) {
 
 /// Negates all values from `threshold` (0 to 256) on.
 pub fn solarize(photo: &mut Photo, threshold: u16) {
-    look_up(photo, &same(|v| if u16::from(v) < threshold { v } else { 255 - v }));
+    look_up(
+        photo,
+        &same(|v| if u16::from(v) < threshold { v } else { 255 - v }),
+    );
 }
 
 /// Adds to all values below 128.
 pub fn solarize_add(photo: &mut Photo, add: u8) {
-    look_up(photo, &same(|v| if v < 128 { v.saturating_add(add) } else { v }));
+    look_up(
+        photo,
+        &same(|v| if v < 128 { v.saturating_add(add) } else { v }),
+    );
 }
 
 /// Keeps the upper `bits` bits, 0 to 8.
@@ -44,7 +50,12 @@ pub fn auto_contrast(photo: &mut Photo) {
 /// Makes all values of each channel about equally frequent.
 pub fn equalize(photo: &mut Photo) {
     let table = histograms(photo).map(|histogram| {
-        let last = histogram.iter().rev().find(|&&n| n > 0).copied().unwrap_or(0);
+        let last = histogram
+            .iter()
+            .rev()
+            .find(|&&n| n > 0)
+            .copied()
+            .unwrap_or(0);
         let step = (histogram.iter().sum::<u32>() - last) / 255;
         if step == 0 {
             return identity();

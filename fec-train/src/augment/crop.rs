@@ -84,7 +84,13 @@ fn middle(height: usize, width: usize, lowest: f64, highest: f64) -> Region {
 }
 
 /// The region of the photo, resized to `height` x `width`. A region that is not inside gives what of it is.
-pub fn resized_crop(photo: &Photo, region: Region, height: usize, width: usize, resample: Resample) -> Photo {
+pub fn resized_crop(
+    photo: &Photo,
+    region: Region,
+    height: usize,
+    width: usize,
+    resample: Resample,
+) -> Photo {
     let part = crop(photo, region);
     if (part.height, part.width) == (height, width) {
         return part;
@@ -103,7 +109,8 @@ fn crop(photo: &Photo, region: Region) -> Photo {
     };
     let rows = photo.pixels.chunks_exact((photo.width * 3).max(1));
     for row in rows.skip(region.top).take(region.height) {
-        part.pixels.extend(row.iter().skip(left * 3).take(width * 3));
+        part.pixels
+            .extend(row.iter().skip(left * 3).take(width * 3));
         part.height += 1;
     }
     part
@@ -111,7 +118,12 @@ fn crop(photo: &Photo, region: Region) -> Photo {
 
 /// A crop of `height` x `width` from the photo whose edges are mirrored outwards (without the edge pixel itself, as numpy's `reflect`):
 /// `top` and `left` count from the photo's corner and may be negative.
-pub fn reflected_crop(photo: &Photo, (top, left): (isize, isize), height: usize, width: usize) -> Photo {
+pub fn reflected_crop(
+    photo: &Photo,
+    (top, left): (isize, isize),
+    height: usize,
+    width: usize,
+) -> Photo {
     let mut out = Photo {
         width,
         height,
@@ -154,7 +166,9 @@ pub fn flip_vertically(photo: &mut Photo) {
     let bottom = photo.pixels.len().saturating_sub(half);
     let (top, rest) = photo.pixels.split_at_mut(half.min(bottom));
     let rest_len = rest.len();
-    let bottom = rest.get_mut(rest_len.saturating_sub(half)..).unwrap_or_default();
+    let bottom = rest
+        .get_mut(rest_len.saturating_sub(half)..)
+        .unwrap_or_default();
     let rows = top.chunks_exact_mut(stride.max(1));
     for (above, below) in rows.zip(bottom.chunks_exact_mut(stride.max(1)).rev()) {
         above.swap_with_slice(below);

@@ -90,7 +90,9 @@ impl Mix {
         // Of an odd number the image in the middle is its own partner, which changes nothing.
         let back = back.get_mut(count % 2 * image_len..).unwrap_or_default();
         let stride = (width * 3).max(1);
-        let pairs = front.chunks_exact_mut(image_len.max(1)).zip(back.chunks_exact_mut(image_len.max(1)).rev());
+        let pairs = front
+            .chunks_exact_mut(image_len.max(1))
+            .zip(back.chunks_exact_mut(image_len.max(1)).rev());
         for (a, b) in pairs {
             match *self {
                 Mix::None => {}

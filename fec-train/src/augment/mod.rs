@@ -113,14 +113,19 @@ impl Augmentation {
     }
 
     fn draw_resample(&self, random: &mut Keyed) -> Resample {
-        random.choice(&self.resample).copied().unwrap_or(Resample::Bicubic)
+        random
+            .choice(&self.resample)
+            .copied()
+            .unwrap_or(Resample::Bicubic)
     }
 
     /// The augmented image, of the full size.
     pub fn apply(&self, photo: &Photo, drawn: &Drawn) -> Photo {
         let side = self.side;
         let mut out = match drawn.cut {
-            Cut::Resized(region, resample) => crop::resized_crop(photo, region, side, side, resample),
+            Cut::Resized(region, resample) => {
+                crop::resized_crop(photo, region, side, side, resample)
+            }
             Cut::Padded(top, left) => crop::reflected_crop(photo, (top, left), side, side),
         };
         if drawn.hflip {

@@ -183,7 +183,11 @@ pub const INCREASING: [Kind; 15] = [
 ];
 
 /// 3-Augment's set (`t3a`).
-pub const THREE: [Kind; 3] = [Kind::SolarizeIncreasing, Kind::Desaturate, Kind::GaussianBlur];
+pub const THREE: [Kind; 3] = [
+    Kind::SolarizeIncreasing,
+    Kind::Desaturate,
+    Kind::GaussianBlur,
+];
 
 /// timm's weighted set (`tweights`).
 pub const WEIGHTED: [(Kind, f64); 15] = [
@@ -267,15 +271,37 @@ impl RandAugment {
             let (key, value) = part.split_at(digits.unwrap_or(part.len()));
             let number = || -> Result<f64, BadOption> {
                 let number = value.parse::<f64>().map_err(|_| bad(part))?;
-                if number.is_finite() { Ok(number) } else { Err(bad(part)) }
+                if number.is_finite() {
+                    Ok(number)
+                } else {
+                    Err(bad(part))
+                }
             };
             match key {
                 "m" => parsed.magnitude = number()?,
                 // Above 100 timm draws the strength uniformly.
-                "mstd" => parsed.magnitude_std = Some(number()?).filter(|&s| s <= 100.0).unwrap_or(f64::INFINITY),
-                "mmax" => parsed.magnitude_max = Some(number()?).filter(|&m| m > 0.0).ok_or_else(|| bad(part))?,
-                "p" => parsed.probability = Some(number()?).filter(|&p| p <= 1.0).ok_or_else(|| bad(part))?,
-                "n" => parsed.layers = value.parse().ok().filter(|n| (1..=15).contains(n)).ok_or_else(|| bad(part))?,
+                "mstd" => {
+                    parsed.magnitude_std = Some(number()?)
+                        .filter(|&s| s <= 100.0)
+                        .unwrap_or(f64::INFINITY)
+                }
+                "mmax" => {
+                    parsed.magnitude_max = Some(number()?)
+                        .filter(|&m| m > 0.0)
+                        .ok_or_else(|| bad(part))?
+                }
+                "p" => {
+                    parsed.probability = Some(number()?)
+                        .filter(|&p| p <= 1.0)
+                        .ok_or_else(|| bad(part))?
+                }
+                "n" => {
+                    parsed.layers = value
+                        .parse()
+                        .ok()
+                        .filter(|n| (1..=15).contains(n))
+                        .ok_or_else(|| bad(part))?
+                }
                 "inc" if value == "0" || value == "1" => increasing = value == "1",
                 "t" | "tweights" if part == "t3a" || part == "tweights" => set = Some(part),
                 _ => return Err(bad(part)),
@@ -287,7 +313,9 @@ impl RandAugment {
                 parsed.kinds.extend(WEIGHTED.map(|(kind, _)| kind));
                 parsed.weights.extend(WEIGHTED.map(|(_, weight)| weight));
             }
-            None => parsed.kinds.extend(if increasing { INCREASING } else { PLAIN }),
+            None => parsed
+                .kinds
+                .extend(if increasing { INCREASING } else { PLAIN }),
         }
         Ok(parsed)
     }
@@ -311,7 +339,10 @@ impl RandAugment {
             };
             let level = self.draw_level(random);
             let negate = random.chance(0.5);
-            let resample = random.choice(resample).copied().unwrap_or(Resample::Bicubic);
+            let resample = random
+                .choice(resample)
+                .copied()
+                .unwrap_or(Resample::Bicubic);
             drawn.push((kind.at_level(level, negate), resample));
         }
         drawn

@@ -85,7 +85,10 @@ pub fn check(
     })?;
     for dataset in [train, val] {
         let unreadable = dataset.unreadable();
-        if let Some(first) = unreadable.first().filter(|_| unreadable.len() == dataset.len()) {
+        if let Some(first) = unreadable
+            .first()
+            .filter(|_| unreadable.len() == dataset.len())
+        {
             return Err(Error::NothingReadable {
                 images: dataset.len(),
                 first: first.reason.clone(),
@@ -95,26 +98,46 @@ pub fn check(
     Ok(report(split, train, val, side, &checked))
 }
 
-fn report(split: &Split, train: &Dataset, val: &Dataset, side: usize, checked: &[Option<Checked>]) -> Report {
-    let mut classes: Vec<ClassCount> = split.classes.iter().map(|name| ClassCount {
-        name: name.clone(),
-        train: 0,
-        val: 0,
-    }).collect();
+fn report(
+    split: &Split,
+    train: &Dataset,
+    val: &Dataset,
+    side: usize,
+    checked: &[Option<Checked>],
+) -> Report {
+    let mut classes: Vec<ClassCount> = split
+        .classes
+        .iter()
+        .map(|name| ClassCount {
+            name: name.clone(),
+            train: 0,
+            val: 0,
+        })
+        .collect();
     let (mut sides, mut small) = (Vec::new(), 0);
     let (mut copies, mut ambiguous) = (Vec::new(), Vec::new());
     let mut seen: HashMap<u64, (u32, bool)> = HashMap::new();
-    let samples = train.samples().iter().map(|s| (s, true)).chain(val.samples().iter().map(|s| (s, false)));
+    let samples = train
+        .samples()
+        .iter()
+        .map(|s| (s, true))
+        .chain(val.samples().iter().map(|s| (s, false)));
     for ((sample, trained), found) in samples.zip(checked) {
         let Some(found) = found else { continue };
         let short = found.width.min(found.height);
         sides.push(short);
         small += usize::from(trained && short < side);
         if let Some(count) = classes.get_mut(sample.class as usize) {
-            *(if trained { &mut count.train } else { &mut count.val }) += 1;
+            *(if trained {
+                &mut count.train
+            } else {
+                &mut count.val
+            }) += 1;
         }
         match seen.get(&found.hash) {
-            Some((class, _)) if *class != sample.class => ambiguous.push(sample.path.display().to_string()),
+            Some((class, _)) if *class != sample.class => {
+                ambiguous.push(sample.path.display().to_string())
+            }
             Some((_, true)) if !trained => copies.push(sample.path.display().to_string()),
             Some(_) => {}
             None => {
@@ -129,7 +152,11 @@ fn report(split: &Split, train: &Dataset, val: &Dataset, side: usize, checked: &
     Report {
         classes,
         unreadable,
-        short_sides: [at(0), at(sides.len() / 2), at(sides.len().saturating_sub(1))],
+        short_sides: [
+            at(0),
+            at(sides.len() / 2),
+            at(sides.len().saturating_sub(1)),
+        ],
         small,
         side,
         copies,
@@ -173,21 +200,32 @@ impl Report {
             } else {
                 self.classes.iter().min_by_key(key)
             };
-            found.map_or_else(String::new, |c| format!("'{}' has {}", c.name, c.train))
+            found.map_or(("", 0), |c| (c.name.as_str(), c.train))
         };
         if self.imbalance() >= UNBALANCED {
+            let ((large, most), (small, least)) = (extreme(true), extreme(false));
             lines.push(format!(
-                "unbalanced: {} training images, {}; judge by the accuracy of each class",
-                extreme(true),
-                extreme(false)
+                "unbalanced: '{large}' has {most} training images, '{small}' has {least}; judge by the accuracy of each class"
             ));
         }
         let unreadable = self.unreadable.iter().map(|u| u.reason.as_str());
-        few(&mut lines, "files cannot be read and are skipped", unreadable);
+        few(
+            &mut lines,
+            "files cannot be read and are skipped",
+            unreadable,
+        );
         let copies = self.copies.iter().map(String::as_str);
-        few(&mut lines, "validation images are also trained on: the accuracy will be too good", copies);
+        few(
+            &mut lines,
+            "validation images are also trained on: the accuracy will be too good",
+            copies,
+        );
         let ambiguous = self.ambiguous.iter().map(String::as_str);
-        few(&mut lines, "files lie in the folders of two classes", ambiguous);
+        few(
+            &mut lines,
+            "files lie in the folders of two classes",
+            ambiguous,
+        );
         lines
     }
 }

@@ -119,7 +119,10 @@ impl Dataset {
 
     /// The images that could not be read so far, in order.
     pub fn unreadable(&self) -> Vec<Unreadable> {
-        let unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        let unreadable = self
+            .unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let named = unreadable.iter().filter_map(|(&i, reason)| {
             let path = self.samples.get(i)?.path.clone();
             Some(Unreadable {
@@ -184,7 +187,10 @@ impl Dataset {
             }
             Err(error) => {
                 let _ = slot.set(Slot::Unreadable);
-                let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut unreadable = self
+                    .unreadable
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 unreadable.insert(index, error.to_string());
                 None
             }

@@ -85,11 +85,15 @@ impl Loader {
         training: Option<Training>,
     ) -> Loader {
         let (scale, offset) = recipe.preprocessing().scale_and_offset();
-        let normalised = scale.into_iter().zip(offset).map(|(scale, offset)| {
-            core::array::from_fn(|value| value as f32 * scale + offset)
-        });
+        let normalised = scale
+            .into_iter()
+            .zip(offset)
+            .map(|(scale, offset)| core::array::from_fn(|value| value as f32 * scale + offset));
         let mut table = Box::new([[0.0; 256]; 3]);
-        table.iter_mut().zip(normalised).for_each(|(to, values)| *to = values);
+        table
+            .iter_mut()
+            .zip(normalised)
+            .for_each(|(to, values)| *to = values);
         Loader(Arc::new(Recipes {
             dataset,
             batch_size: batch_size.max(1),
@@ -142,7 +146,9 @@ impl Loader {
                 }
             };
             let builder = std::thread::Builder::new().name(format!("loader-{worker}"));
-            let thread = builder.spawn(work).map_err(|source| Error::Threads { source })?;
+            let thread = builder
+                .spawn(work)
+                .map_err(|source| Error::Threads { source })?;
             batches.threads.push(thread);
             batches.receivers.push(receiver);
         }
@@ -159,7 +165,13 @@ struct Order {
 
 impl Recipes {
     /// The batch of a step of the run.
-    fn batch(&self, step: u64, per_epoch: u64, order: &mut Order, stop: &AtomicBool) -> Result<Batch, Error> {
+    fn batch(
+        &self,
+        step: u64,
+        per_epoch: u64,
+        order: &mut Order,
+        stop: &AtomicBool,
+    ) -> Result<Batch, Error> {
         let (epoch, step) = (step / per_epoch.max(1), step % per_epoch.max(1));
         if order.epoch != Some(epoch) {
             self.arrange(epoch, order);
@@ -170,7 +182,13 @@ impl Recipes {
             images: Vec::with_capacity(self.batch_size * image_len),
             ..Batch::default()
         };
-        for (slot, &index) in order.indices.iter().skip(first).take(self.batch_size).enumerate() {
+        for (slot, &index) in order
+            .indices
+            .iter()
+            .skip(first)
+            .take(self.batch_size)
+            .enumerate()
+        {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -214,7 +232,9 @@ impl Recipes {
             return Err(self.nothing_readable());
         };
         let mut random = Keyed::new(self.seed, Purpose::Augment, epoch, position);
-        let drawn = training.augmentation.draw(&mut random, (photo.height, photo.width));
+        let drawn = training
+            .augmentation
+            .draw(&mut random, (photo.height, photo.width));
         self.push(index, &training.augmentation.apply(&photo, &drawn), batch);
         Ok(())
     }
@@ -232,7 +252,11 @@ impl Recipes {
         let [red, green, blue] = &*self.normalised;
         let (pixels, _) = photo.pixels.as_chunks::<3>();
         let values = pixels.iter().flat_map(|&[r, g, b]| {
-            [red[usize::from(r)], green[usize::from(g)], blue[usize::from(b)]]
+            [
+                red[usize::from(r)],
+                green[usize::from(g)],
+                blue[usize::from(b)],
+            ]
         });
         batch.images.extend(values);
         batch.indices.push(index as u32);
@@ -248,7 +272,9 @@ impl Recipes {
         };
         let image_len = self.side * self.side * 3;
         let mut random = Keyed::new(self.seed, Purpose::Mix, epoch, step);
-        let mix = training.mixing.draw(&mut random, epoch, self.side, self.side);
+        let mix = training
+            .mixing
+            .draw(&mut random, epoch, self.side, self.side);
         if mix != Mix::None {
             mix.apply(&mut batch.images, image_len, self.side);
         }
@@ -257,7 +283,9 @@ impl Recipes {
             for (slot, image) in batch.images.chunks_exact_mut(image_len).enumerate() {
                 let mut random = Keyed::new(self.seed, Purpose::Erase, epoch, first + slot as u64);
                 for region in training.erasing.draw(&mut random, self.side, self.side) {
-                    training.erasing.erase(image, self.side, region, &mut random);
+                    training
+                        .erasing
+                        .erase(image, self.side, region, &mut random);
                 }
             }
         }

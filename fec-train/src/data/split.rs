@@ -90,7 +90,12 @@ impl Split {
     }
 
     /// The split that the folder has.
-    fn given(dir: &Path, train: &Path, validation: &Path, mut notes: Vec<String>) -> Result<Split, Error> {
+    fn given(
+        dir: &Path,
+        train: &Path,
+        validation: &Path,
+        mut notes: Vec<String>,
+    ) -> Result<Split, Error> {
         let trained = class_files(train, &mut notes)?;
         let validated = class_files_of_any_number(validation, &mut notes)?;
         let classes: Vec<String> = trained.keys().cloned().collect();
@@ -104,7 +109,11 @@ impl Split {
                 });
             }
         }
-        let missing: Vec<&str> = classes.iter().filter(|c| !validated.contains_key(*c)).map(String::as_str).collect();
+        let missing: Vec<&str> = classes
+            .iter()
+            .filter(|c| !validated.contains_key(*c))
+            .map(String::as_str)
+            .collect();
         if !missing.is_empty() {
             notes.push(format!("no images to validate of {}", named(&missing)));
         }
@@ -169,7 +178,11 @@ impl Split {
 
     /// The split as it was written down.
     fn read(mut self, classes: &Classes, split_file: &Path) -> Result<Split, Error> {
-        let mut left: BTreeMap<&Path, ()> = classes.values().flatten().map(|p| (p.as_path(), ())).collect();
+        let mut left: BTreeMap<&Path, ()> = classes
+            .values()
+            .flatten()
+            .map(|p| (p.as_path(), ()))
+            .collect();
         let rows = split_file::read(split_file)?;
         let mut names: Vec<String> = rows.iter().map(|row| row.class.clone()).collect();
         names.sort();
@@ -183,7 +196,11 @@ impl Split {
                 });
             }
             let class = names.binary_search(&row.class).unwrap_or(0) as u32;
-            let samples = if row.validation { &mut self.val } else { &mut self.train };
+            let samples = if row.validation {
+                &mut self.val
+            } else {
+                &mut self.train
+            };
             samples.push(Sample { path, class });
         }
         self.classes = names;
@@ -242,7 +259,11 @@ fn class_files_of_any_number(dir: &Path, notes: &mut Vec<String>) -> Result<Clas
         return Err(fec::Error::NoClassFolders { path: dir.into() }.into());
     }
     for folder in folders {
-        let Some(name) = folder.file_name().and_then(|n| n.to_str()).map(str::to_owned) else {
+        let Some(name) = folder
+            .file_name()
+            .and_then(|n| n.to_str())
+            .map(str::to_owned)
+        else {
             unnamed += 1;
             continue;
         };

@@ -20,8 +20,14 @@ pub(super) fn text(split: &Split) -> String {
     let mut text = format!("{HEADER}\n");
     for (name, samples) in [("train", &split.train), ("val", &split.val)] {
         for Sample { path, class } in samples {
-            let class = split.classes.get(*class as usize).map_or("", String::as_str);
-            let file = path.strip_prefix(&split.root).unwrap_or(path).to_string_lossy();
+            let class = split
+                .classes
+                .get(*class as usize)
+                .map_or("", String::as_str);
+            let file = path
+                .strip_prefix(&split.root)
+                .unwrap_or(path)
+                .to_string_lossy();
             let _ = writeln!(text, "{name},{},{}", quoted(class), quoted(&file));
         }
     }
@@ -62,7 +68,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<Row>, Error> {
             _ => return Err(refused(line, "expected train or val first")),
         };
         // A split file names images of its folder and no others.
-        let inside = Path::new(file).components().all(|c| matches!(c, std::path::Component::Normal(_)));
+        let inside = Path::new(file)
+            .components()
+            .all(|c| matches!(c, std::path::Component::Normal(_)));
         if !inside || file.is_empty() {
             return Err(refused(line, "expected a file inside the folder"));
         }

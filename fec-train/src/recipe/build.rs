@@ -30,7 +30,13 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn that(&self, holds: bool, key: &str, found: impl core::fmt::Debug, expected: &str) -> Result<(), Error> {
+    fn that(
+        &self,
+        holds: bool,
+        key: &str,
+        found: impl core::fmt::Debug,
+        expected: &str,
+    ) -> Result<(), Error> {
         if holds {
             return Ok(());
         }
@@ -90,7 +96,10 @@ impl Recipe {
             (32..=4096).contains(&side) && side.is_multiple_of(32),
             "img-size",
             side,
-            &format!("a multiple of 32 from 32 to 4096; the nearest is {}", nearest_side(side)),
+            &format!(
+                "a multiple of 32 from 32 to 4096; the nearest is {}",
+                nearest_side(side)
+            ),
         )?;
         check.one_of("similarity", &self.similarity, &SIMILARITIES)?;
         check.one_of("dispatch", &self.dispatch, &DISPATCHES)?;
@@ -114,12 +123,19 @@ impl Recipe {
         check.number("layer-scale", self.layer_scale, 0.0..=10.0)?;
         check.number("drop-path", self.drop_path, 0.0..=0.95)?;
         check.number("crop-pct", self.crop_pct, 0.01..=1.0)?;
-        check.one_of("interpolation", &self.interpolation, &fec::preprocess::INTERPOLATIONS)?;
+        check.one_of(
+            "interpolation",
+            &self.interpolation,
+            &fec::preprocess::INTERPOLATIONS,
+        )?;
         for (mean, std) in self.mean.into_iter().zip(self.std) {
             check.number("mean", mean, 0.0..=1.0)?;
             check.number("std", std, 1e-3..=1e3)?;
         }
-        let cuda = self.device.strip_prefix("cuda:").map(|n| n.parse::<u16>().is_ok());
+        let cuda = self
+            .device
+            .strip_prefix("cuda:")
+            .map(|n| n.parse::<u16>().is_ok());
         check.that(
             matches!(self.device.as_str(), "auto" | "cpu" | "cuda") || cuda == Some(true),
             "device",
@@ -131,7 +147,11 @@ impl Recipe {
 
     fn check_optimizer(&self, check: &Checker<'_>) -> Result<(), Error> {
         check.count("batch-size", self.batch_size as u64, 1..=65_536)?;
-        check.count("validation-batch-size", self.validation_batch_size as u64, 0..=65_536)?;
+        check.count(
+            "validation-batch-size",
+            self.validation_batch_size as u64,
+            0..=65_536,
+        )?;
         check.count("grad-accum-steps", self.grad_accum_steps as u64, 1..=4096)?;
         check.that(
             self.lr > 0.0 && self.lr <= 10.0,
@@ -147,7 +167,12 @@ impl Recipe {
         }
         check.number("opt-eps", self.opt_eps, 0.0..=1.0)?;
         if let Some(norm) = self.clip_grad {
-            check.that(norm > 0.0, "clip-grad", norm, "a number above 0, or \"none\"")?;
+            check.that(
+                norm > 0.0,
+                "clip-grad",
+                norm,
+                "a number above 0, or \"none\"",
+            )?;
         }
         check.number("model-ema-decay", self.model_ema_decay, 0.0..=1.0)?;
         check.count("epochs", self.epochs, 1..=1_000_000)?;
@@ -159,7 +184,11 @@ impl Recipe {
         check.span("scale", self.scale, 0.001..=1.0)?;
         check.span("ratio", self.ratio, 0.01..=100.0)?;
         check.count("pad-crop", self.pad_crop as u64, 0..=self.img_size as u64)?;
-        check.one_of("train-interpolation", &self.train_interpolation, &TRAIN_INTERPOLATIONS)?;
+        check.one_of(
+            "train-interpolation",
+            &self.train_interpolation,
+            &TRAIN_INTERPOLATIONS,
+        )?;
         for (key, probability) in [
             ("hflip", self.hflip),
             ("vflip", self.vflip),
@@ -222,7 +251,9 @@ impl Recipe {
             stage.head_dim = dim;
         }
         config.locality = self.locality.map(|l| l as f32);
-        let similarity = Similarity::ALL.into_iter().find(|s| s.name() == self.similarity);
+        let similarity = Similarity::ALL
+            .into_iter()
+            .find(|s| s.name() == self.similarity);
         config.similarity = similarity.unwrap_or_default();
         let has = |number: &str| self.dispatch.split('-').any(|part| part == number);
         config.dispatch = Dispatch::of(has("alpha"), has("beta"));
@@ -251,7 +282,8 @@ impl Recipe {
                 width: self.img_size,
             },
             crop_ratio: self.crop_pct as f32,
-            interpolation: fec::preprocess::interpolation(&self.interpolation).unwrap_or(Interpolation::Bicubic),
+            interpolation: fec::preprocess::interpolation(&self.interpolation)
+                .unwrap_or(Interpolation::Bicubic),
             mean: self.mean.map(|v| v as f32),
             std: self.std.map(|v| v as f32),
         }

@@ -52,7 +52,9 @@ impl fmt::Display for Error {
                 let hint = nearest
                     .as_ref()
                     .map_or_else(String::new, |n| format!("; did you mean {n}?"));
-                format!("{name}: no such recipe file, and none of the program's own ({known}){hint}")
+                format!(
+                    "{name}: no such recipe file, and none of the program's own ({known}){hint}"
+                )
             }
             Error::Read { source, .. } => source.to_string(),
             Error::Syntax { name, line, reason } => format!("{name}: line {line}: {reason}"),

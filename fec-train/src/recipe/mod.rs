@@ -81,9 +81,9 @@ impl Recipe {
 
     /// Sets one option from `key=value`. The values' ranges are checked by [`Recipe::check`] when all are set.
     fn override_with(&mut self, text: &str) -> Result<(), Error> {
-        let (key, value) = text.split_once('=').ok_or_else(|| Error::Override {
-            found: text.into(),
-        })?;
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| Error::Override { found: text.into() })?;
         let (key, value) = (key.trim().trim_start_matches("--"), value.trim());
         let done = self.set_text(&key.replace('-', "_"), value);
         recipe_result("command line", key, done, || format!("'{value}'"))
@@ -93,7 +93,9 @@ impl Recipe {
 /// The text of the program's own recipe of that name.
 pub fn embedded(name: &str) -> Option<&'static str> {
     let plain = |name: &str| name.trim_end_matches(".toml").to_owned();
-    let found = EMBEDDED.iter().find(|(known, _)| plain(known) == plain(name));
+    let found = EMBEDDED
+        .iter()
+        .find(|(known, _)| plain(known) == plain(name));
     found.map(|(_, text)| *text)
 }
 
@@ -106,7 +108,12 @@ fn read(name: &str) -> Result<String, Error> {
     if path.is_dir() {
         return Err(fail(fec::Error::IsFolder { path: path.into() }));
     }
-    let io = |source| fail(fec::Error::Read { path: path.into(), source });
+    let io = |source| {
+        fail(fec::Error::Read {
+            path: path.into(),
+            source,
+        })
+    };
     let length = std::fs::metadata(path).map_err(io)?.len();
     if length > MAX_BYTES {
         return Err(Error::Syntax {
@@ -163,9 +170,10 @@ fn shown(value: &toml::Value) -> String {
 
 /// The known name that is most alike, if any is at all.
 pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    /// Of names that share less than this (by Jaro and Winkler) none is a slip of the other.
-    const ALIKE: f64 = 0.75;
-    let scored = known.iter().map(|k| (strsim::jaro_winkler(name, k), *k));
+    /// A name of which fewer letters than these are right is no slip of another.
+    const ALIKE: f64 = 0.5;
+    let alike = strsim::normalized_damerau_levenshtein;
+    let scored = known.iter().map(|k| (alike(name, k), *k));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 >= ALIKE).then_some(best.1)
 }

@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::value::Kind;
+use super::value::{Kind, text};
 
 /// Makes [`Recipe`] and what goes through its options from the one list below.
 macro_rules! options {
@@ -32,24 +32,24 @@ macro_rules! options {
             }
 
             /// Sets an option from the command line.
-            pub(super) fn set_text(&mut self, field: &str, text: &str) -> Option<Result<(), &'static str>> {
+            pub(super) fn set_text(&mut self, field: &str, given: &str) -> Option<Result<(), &'static str>> {
                 match field {
-                    $($( stringify!($field) => Some(store(&mut self.$field, Kind::parse(text))), )+)+
+                    $($( stringify!($field) => Some(store(&mut self.$field, Kind::parse(given))), )+)+
                     _ => None,
                 }
             }
 
             /// The whole recipe as TOML, every option with its meaning, in the order of the list.
             pub fn to_toml(&self) -> String {
-                let mut text = String::new();
+                let mut out = String::new();
                 $(
-                    let _ = writeln!(text, "{}# ---- {} ----", if text.is_empty() { "" } else { "\n" }, $section);
+                    let _ = writeln!(out, "{}# ---- {} ----", if out.is_empty() { "" } else { "\n" }, $section);
                     $(
-                        $( let _ = writeln!(text, "#{}", $doc); )+
-                        let _ = writeln!(text, "{} = {}", stringify!($field).replace('_', "-"), self.$field.write());
+                        $( let _ = writeln!(out, "#{}", $doc); )+
+                        let _ = writeln!(out, "{} = {}", stringify!($field).replace('_', "-"), text(&self.$field.write()));
                     )+
                 )+
-                text
+                out
             }
         }
     };

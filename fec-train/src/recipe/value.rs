@@ -16,6 +16,18 @@ pub(super) trait Kind: Sized {
     }
 }
 
+/// A value as it is printed: numbers in their shortest form.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::Float(number) => format!("{number:?}"),
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(text).collect();
+            format!("[{}]", values.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Text as a TOML value.
 fn toml_value(text: &str) -> Option<Value> {
     let table: toml::Table = format!("value = {text}").parse().ok()?;
@@ -108,9 +120,13 @@ impl Kind for Option<f64> {
 impl<const N: usize> Kind for [f64; N] {
     const EXPECTED: &'static str = match N {
         2 => "two numbers, as in [0.08, 1.0]",
-        _ => "three numbers, as in [0.485, 0.456, 0.406]",
+        _ => "three numbers, as in [0.485, 0.456, 0.406], or one for all",
     };
     fn read(value: &Value) -> Option<Self> {
+        // One number for all of three pools or colours.
+        if let (3, Some(number)) = (N, f64::read(value)) {
+            return Some([number; N]);
+        }
         let list: Option<Vec<f64>> = value.as_array()?.iter().map(f64::read).collect();
         list?.try_into().ok()
     }
@@ -118,7 +134,8 @@ impl<const N: usize> Kind for [f64; N] {
         Value::Array(self.iter().map(f64::write).collect())
     }
     fn parse(text: &str) -> Option<Self> {
-        Self::read(&bracketed(text)?)
+        let single = (N == 3).then(|| toml_value(text)).flatten();
+        Self::read(&single.or_else(|| bracketed(text))?)
     }
 }
 
