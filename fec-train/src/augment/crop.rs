@@ -1,0 +1,176 @@
+//! Crops and flips: timm's `RandomResizedCropAndInterpolation`, torchvision's padded `RandomCrop`, mirror images.
+
+use fec::Photo;
+
+use super::affine::Resample;
+use crate::random::Keyed;
+
+/// A rectangle of pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// First row.
+    pub top: usize,
+    /// First column.
+    pub left: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Region {
+    /// All of an image.
+    pub fn whole(height: usize, width: usize) -> Region {
+        Region {
+            top: 0,
+            left: 0,
+            height,
+            width,
+        }
+    }
+
+    /// Pixels in it.
+    pub fn area(&self) -> usize {
+        self.height * self.width
+    }
+}
+
+/// Draws the region of a random resized crop: a share of the area within `scale`, a ratio of width to height within `ratio` (its logarithm
+/// uniform). When ten draws do not fit in the image, it is the largest region in the middle whose ratio is allowed.
+pub fn draw_resized_crop(
+    random: &mut Keyed,
+    (height, width): (usize, usize),
+    scale: [f64; 2],
+    ratio: [f64; 2],
+) -> Region {
+    const TRIES: usize = 10;
+    let area = (height * width) as f64;
+    let [lowest, highest] = ratio;
+    for _ in 0..TRIES {
+        let target = random.uniform(scale[0], scale[1]) * area;
+        let aspect = libm::exp(random.uniform(libm::log(lowest), libm::log(highest)));
+        let region_width = (target * aspect).sqrt().round_ties_even() as usize;
+        let region_height = (target / aspect).sqrt().round_ties_even() as usize;
+        let fits = (1..=width).contains(&region_width) && (1..=height).contains(&region_height);
+        if fits {
+            return Region {
+                top: random.below(height - region_height + 1),
+                left: random.below(width - region_width + 1),
+                height: region_height,
+                width: region_width,
+            };
+        }
+    }
+    middle(height, width, lowest, highest)
+}
+
+/// The largest region in the middle whose ratio is allowed.
+fn middle(height: usize, width: usize, lowest: f64, highest: f64) -> Region {
+    let ratio = width as f64 / height.max(1) as f64;
+    let rounded = |side: f64, most: usize| (side.round_ties_even() as usize).clamp(1, most.max(1));
+    let (region_height, region_width) = if ratio < lowest {
+        (rounded(width as f64 / lowest, height), width)
+    } else if ratio > highest {
+        (height, rounded(height as f64 * highest, width))
+    } else {
+        (height, width)
+    };
+    Region {
+        top: height.saturating_sub(region_height) / 2,
+        left: width.saturating_sub(region_width) / 2,
+        height: region_height,
+        width: region_width,
+    }
+}
+
+/// The region of the photo, resized to `height` x `width`. A region that is not inside gives what of it is.
+pub fn resized_crop(
+    photo: &Photo,
+    region: Region,
+    height: usize,
+    width: usize,
+    resample: Resample,
+) -> Photo {
+    let part = crop(photo, region);
+    if (part.height, part.width) == (height, width) {
+        return part;
+    }
+    fec::preprocess::resize(&part, height, width, resample.filter())
+}
+
+/// The region of the photo.
+fn crop(photo: &Photo, region: Region) -> Photo {
+    let left = region.left.min(photo.width);
+    let width = region.width.min(photo.width - left);
+    let mut part = Photo {
+        width,
+        height: 0,
+        pixels: Vec::with_capacity(region.height.min(photo.height) * width * 3),
+    };
+    let rows = photo.pixels.chunks_exact((photo.width * 3).max(1));
+    for row in rows.skip(region.top).take(region.height) {
+        part.pixels
+            .extend(row.iter().skip(left * 3).take(width * 3));
+        part.height += 1;
+    }
+    part
+}
+
+/// A crop of `height` x `width` from the photo whose edges are mirrored outwards (without the edge pixel itself, as numpy's `reflect`):
+/// `top` and `left` count from the photo's corner and may be negative.
+pub fn reflected_crop(
+    photo: &Photo,
+    (top, left): (isize, isize),
+    height: usize,
+    width: usize,
+) -> Photo {
+    let mut out = Photo {
+        width,
+        height,
+        pixels: Vec::with_capacity(height * width * 3),
+    };
+    let (pixels, _) = photo.pixels.as_chunks::<3>();
+    for y in 0..height {
+        let row = mirrored(top + y as isize, photo.height) * photo.width;
+        let row = pixels.get(row..row + photo.width).unwrap_or_default();
+        for x in 0..width {
+            let x = mirrored(left + x as isize, photo.width);
+            out.pixels.extend(row.get(x).copied().unwrap_or_default());
+        }
+    }
+    out
+}
+
+/// The index inside of one that may lie outside, mirrored at the edge pixels as often as needed.
+fn mirrored(index: isize, len: usize) -> usize {
+    let last = len.saturating_sub(1) as isize;
+    if last == 0 {
+        return 0;
+    }
+    let folded = index.rem_euclid(2 * last);
+    folded.min(2 * last - folded) as usize
+}
+
+/// Left becomes right.
+pub fn flip_horizontally(photo: &mut Photo) {
+    let stride = (photo.width * 3).max(1);
+    for row in photo.pixels.chunks_exact_mut(stride) {
+        row.as_chunks_mut::<3>().0.reverse();
+    }
+}
+
+/// Top becomes bottom.
+pub fn flip_vertically(photo: &mut Photo) {
+    let stride = photo.width * 3;
+    let half = photo.height / 2 * stride;
+    let bottom = photo.pixels.len().saturating_sub(half);
+    let (top, rest) = photo.pixels.split_at_mut(half.min(bottom));
+    let rest_len = rest.len();
+    let bottom = rest
+        .get_mut(rest_len.saturating_sub(half)..)
+        .unwrap_or_default();
+    let rows = top.chunks_exact_mut(stride.max(1));
+    for (above, below) in rows.zip(bottom.chunks_exact_mut(stride.max(1)).rev()) {
+        above.swap_with_slice(below);
+    }
+}
