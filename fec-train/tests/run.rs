@@ -103,7 +103,10 @@ fn names_made_from_the_date_never_meet() {
         .map(|_| Training::create(&dir.path().join("runs"), name, &START).unwrap())
         .collect();
     let mut names: Vec<_> = runs.iter().map(|run| run.folder().name()).collect();
-    assert!(names.iter().all(|n| n.contains("-fec_nano-64")), "{names:?}");
+    assert!(
+        names.iter().all(|n| n.contains("-fec_nano-64")),
+        "{names:?}"
+    );
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 5);
@@ -172,7 +175,10 @@ fn the_newest_few_and_the_best_are_kept() {
     assert_eq!(folder.last().unwrap().checkpoint.state.step, 9);
     assert_eq!(folder.at(8).unwrap().state.step, 8);
     let error = folder.at(5).unwrap_err();
-    assert!(line(&error).contains("step 5; it has 4, 7, 8, 9"), "{error}");
+    assert!(
+        line(&error).contains("step 5; it has 4, 7, 8, 9"),
+        "{error}"
+    );
     let pointer = |name| fs::read_to_string(folder.path().join(name)).unwrap();
     assert_eq!(pointer("last"), "checkpoints/step-9\n");
     assert_eq!(pointer("best"), "checkpoints/step-4\n");
@@ -203,7 +209,11 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_taken() {
         }),
         ("state.json is not what was written", |c| {
             let state = fs::read_to_string(c.join("state.json")).unwrap();
-            fs::write(c.join("state.json"), state.replace("\"step\": 3", "\"step\": 9")).unwrap();
+            fs::write(
+                c.join("state.json"),
+                state.replace("\"step\": 3", "\"step\": 9"),
+            )
+            .unwrap();
         }),
         ("is not the name of a file in it", |c| {
             let text = fs::read_to_string(c.join("manifest.json")).unwrap();
@@ -247,7 +257,10 @@ fn a_run_without_one_whole_checkpoint_says_so() {
     drop(training);
     fs::remove_file(folder.path().join("checkpoints/step-1/model.bpk")).unwrap();
     let error = Training::resume(folder).unwrap_err();
-    assert!(line(&error).contains("that of step 1 is damaged: model.bpk"), "{error}");
+    assert!(
+        line(&error).contains("that of step 1 is damaged: model.bpk"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -273,7 +286,10 @@ fn what_the_payload_says_is_told_and_nothing_of_it_stays() {
         Err(std::io::ErrorKind::StorageFull.into())
     };
     let error = training.save(&state(2), failing).unwrap_err();
-    assert!(line(&error).contains("no storage space; the last one stays"), "{error}");
+    assert!(
+        line(&error).contains("no storage space; the last one stays"),
+        "{error}"
+    );
     let odd = State {
         seconds: f64::NAN,
         ..state(3)
@@ -318,7 +334,11 @@ fn rows_beyond_the_checkpoint_are_cut_off_on_resume() {
     // A process that was killed within a line.
     let torn = read("metrics.jsonl") + "{\"kind\":\"step\",\"step\":25,\"ep";
     fs::write(folder.path().join("metrics.jsonl"), torn).unwrap();
-    fs::write(folder.path().join("summary.csv"), read("summary.csv") + "2,3").unwrap();
+    fs::write(
+        folder.path().join("summary.csv"),
+        read("summary.csv") + "2,3",
+    )
+    .unwrap();
     assert_eq!(folder.rows().unwrap().steps.len(), 24);
     let (mut training, _) = Training::resume(folder.clone()).unwrap();
     run_to(&mut training, 16, 30);

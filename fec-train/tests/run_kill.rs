@@ -131,7 +131,10 @@ fn kill(times: usize, seed: u64) {
         let tmp = |e: std::io::Result<fs::DirEntry>| e.unwrap().path().extension().is_some();
         unfinished += usize::from(entries.into_iter().any(tmp));
         let step = check(&folder);
-        assert!(step >= last, "round {round}: from step {last:?} back to {step:?}");
+        assert!(
+            step >= last,
+            "round {round}: from step {last:?} back to {step:?}"
+        );
         progressed += usize::from(step > last);
         last = step;
     }
@@ -175,7 +178,10 @@ fn train_with_room(folder: &Folder, blocks: u32, steps: u64) -> (Option<i32>, St
 fn a_disk_that_fills_up_is_one_line_and_the_run_stays_readable() {
     let dir = tempfile::tempdir().unwrap();
     let folder = begin(dir.path());
-    assert_eq!(train_with_room(&folder, 1 << 20, 4), (Some(0), String::new()));
+    assert_eq!(
+        train_with_room(&folder, 1 << 20, 4),
+        (Some(0), String::new())
+    );
     assert_eq!(check(&folder), Some(4));
     let before = fs::read(folder.path().join("metrics.jsonl")).unwrap();
     // No room for the metrics, for the state, for the model.
@@ -183,20 +189,35 @@ fn a_disk_that_fills_up_is_one_line_and_the_run_stays_readable() {
     for blocks in [0, 1, 2, 100] {
         let (code, line) = train_with_room(&folder, blocks, 9);
         assert_eq!(code, Some(3), "{blocks}: {line}");
-        assert!(line.starts_with("error: ") && line.lines().count() == 1, "{line}");
+        assert!(
+            line.starts_with("error: ") && line.lines().count() == 1,
+            "{line}"
+        );
         assert_eq!(check(&folder), Some(4), "{blocks}");
         said.push(line);
     }
-    assert!(said[0].contains("metrics.jsonl: cannot be written"), "{said:?}");
-    assert!(said[3].contains("step-5: checkpoint cannot be written"), "{said:?}");
+    assert!(
+        said[0].contains("metrics.jsonl: cannot be written"),
+        "{said:?}"
+    );
+    assert!(
+        said[3].contains("step-5: checkpoint cannot be written"),
+        "{said:?}"
+    );
     let parts = fs::read_dir(folder.path()).unwrap();
     let unfinished = |e: std::io::Result<fs::DirEntry>| {
-        e.unwrap().file_name().to_string_lossy().starts_with(".fec-")
+        e.unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with(".fec-")
     };
     assert!(!parts.into_iter().any(unfinished));
     assert!(!folder.path().join("checkpoints/step-5.tmp").exists());
     // With room again it goes on, with the very rows.
-    assert_eq!(train_with_room(&folder, 1 << 20, 9), (Some(0), String::new()));
+    assert_eq!(
+        train_with_room(&folder, 1 << 20, 9),
+        (Some(0), String::new())
+    );
     assert_eq!(check(&folder), Some(9));
     let after = fs::read(folder.path().join("metrics.jsonl")).unwrap();
     assert!(after.starts_with(&before) && after.len() > before.len());

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Error;
 use super::error::plain;
 use super::files::{read_text, sync_file, sync_folder, write_durably};
-use super::Error;
 
 /// Version of `state.json` and `manifest.json`.
 pub const FORMAT: u32 = 1;

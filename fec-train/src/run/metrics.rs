@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::files::write_durably;
 use super::Error;
+use super::files::write_durably;
 
 const LINES: &str = "metrics.jsonl";
 const SUMMARY: &str = "summary.csv";
@@ -216,4 +216,3 @@ fn csv(row: &EpochRow) -> String {
         row.seconds
     )
 }
-

@@ -134,9 +134,11 @@ impl Folder {
         for step in self.steps()?.into_iter().rev() {
             match self.whole(step)? {
                 Ok(checkpoint) => {
-                    notes.extend(reasons.into_iter().map(|reason| {
-                        format!("checkpoint {reason}; taking that of step {step}")
-                    }));
+                    notes.extend(
+                        reasons.into_iter().map(|reason| {
+                            format!("checkpoint {reason}; taking that of step {step}")
+                        }),
+                    );
                     return Ok(Found { checkpoint, notes });
                 }
                 Err(reason) => reasons.push(format!("of step {step} is damaged: {reason}")),
@@ -364,7 +366,11 @@ impl Training {
         if let Some(best) = state.best {
             let best = name(best.step);
             // A pointer that is right already costs no write.
-            if fs::read_to_string(self.folder.path.join(BEST)).ok().as_ref() != Some(&best) {
+            if fs::read_to_string(self.folder.path.join(BEST))
+                .ok()
+                .as_ref()
+                != Some(&best)
+            {
                 self.folder.write(BEST, best.as_bytes())?;
             }
         }

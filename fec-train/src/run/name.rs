@@ -54,7 +54,8 @@ impl Name<'_> {
 
 /// `YYYYMMDD-HHMMSS` of seconds since 1970, UTC.
 fn stamp(seconds: u64) -> String {
-    let leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let leap =
+        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
     let seconds = seconds.min(LAST_SECOND);
     let mut day = seconds / SECONDS_PER_DAY;
     let mut year = 1970;
@@ -100,12 +101,25 @@ mod tests {
 
     #[test]
     fn a_name_that_leaves_the_folder_is_refused() {
-        for name in ["", ".", "..", "../x", "a/b", "a\\b", "c:x", "-x", "a\nb", ".x"] {
+        for name in [
+            "", ".", "..", "../x", "a/b", "a\\b", "c:x", "-x", "a\nb", ".x",
+        ] {
             let error = Name::Given(name).candidates().unwrap_err().to_string();
-            assert!(error.contains("cannot name a run") && !error.contains('\n'), "{error}");
+            assert!(
+                error.contains("cannot name a run") && !error.contains('\n'),
+                "{error}"
+            );
         }
         assert_eq!(Name::Given("réseau 1").candidates().unwrap(), ["réseau 1"]);
-        let auto = Name::Auto { model: "a/b", size: 64 };
-        assert!(auto.candidates().unwrap().iter().all(|n| n.contains("-a_b-64")));
+        let auto = Name::Auto {
+            model: "a/b",
+            size: 64,
+        };
+        assert!(
+            auto.candidates()
+                .unwrap()
+                .iter()
+                .all(|n| n.contains("-a_b-64"))
+        );
     }
 }
