@@ -16,7 +16,7 @@ pub use matrix::confusion_matrix;
 pub const STYLE: &str = include_str!("plots.css");
 
 /// Width of a picture that is as wide as the page, in its own units: pixels where there is room.
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 920.0;
 /// Size of text.
 const FONT: f64 = 12.0;
 /// More bars than this have no room for a line each.

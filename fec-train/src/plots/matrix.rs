@@ -12,7 +12,7 @@ const SMALLEST: f64 = 13.0;
 const WITH_COUNT: f64 = 24.0;
 const LEANING: f64 = 34.0;
 /// Widest label.
-const LABEL: f64 = 150.0;
+const LABEL: f64 = 190.0;
 /// More classes than this have no room for labels at all.
 const LABELLED: usize = 300;
 

@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::numbers::{Class, Confused, Numbers, interval};
-use super::page::{named, percent};
+use super::page::percent;
 
 /// Accuracy that is known no better than to so many points either way is rough.
 const ROUGH: f64 = 0.075;
@@ -225,6 +225,12 @@ fn by_images(report: &Report) -> Vec<(u64, usize)> {
         .collect();
     classes.sort_unstable();
     classes
+}
+
+/// A class's name, set off from the sentence around it.
+fn named(report: &Report, class: usize) -> String {
+    // Backticks mark code.
+    format!("“{}”", super::page::named(report, class).replace('`', "'"))
 }
 
 /// Some of the classes by name.

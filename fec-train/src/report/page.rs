@@ -15,6 +15,8 @@ const JPEG_QUALITY: u8 = 82;
 const SHOWN: usize = 40;
 /// Mistakes in the list of the most frequent.
 const FREQUENT: usize = 10;
+/// The matrix of more classes than this is larger than a window and is folded away.
+const AT_A_GLANCE: usize = 60;
 
 /// Fills the page.
 pub(super) fn page(report: &Report) -> Result<String, fec::Error> {
@@ -41,13 +43,15 @@ pub(super) fn page(report: &Report) -> Result<String, fec::Error> {
     ))
 }
 
-/// A share in percent: whole ones, but none that is called all or nothing and is not.
+/// A share in percent: whole ones, but none that is called all or nothing and is not. The blank does not break.
 pub(super) fn percent(share: f64) -> String {
     let value = 100.0 * share;
-    if (value > 0.0 && value < 1.0) || (value > 99.0 && value < 100.0) {
-        format!("{value:.1} %")
+    if value > 0.0 && value < 1.0 {
+        format!("{:.1}\u{a0}%", value.max(0.1))
+    } else if value > 99.05 && value < 100.0 {
+        format!("{:.1}\u{a0}%", value.min(99.9))
     } else {
-        format!("{value:.0} %")
+        format!("{value:.0}\u{a0}%")
     }
 }
 
@@ -149,29 +153,42 @@ fn confusion(report: &Report, numbers: &Numbers) -> String {
         return String::new();
     }
     let matrix = confusion_matrix(&report.classes, &report.confusion);
-    let mut content = format!("<div class=\"wide\">{matrix}</div>\n");
-    if !numbers.confused.is_empty() && report.classes.len() > 2 {
-        let rows = numbers.confused.iter().take(FREQUENT).map(|c| {
-            format!(
-                "<tr><th>{}</th><td>{}</td><td class=\"n\">{} of {}</td></tr>\n",
-                escape(&named(report, c.truth)),
-                escape(&named(report, c.predicted)),
-                c.count,
-                c.of
-            )
-        });
-        let _ = write!(
-            content,
-            "<details open><summary>Most frequent mistakes</summary>\n<table><thead><tr><th>true class</th><th>taken for</th>\
-             <th class=\"n\">images</th></tr></thead>\n<tbody>{}</tbody></table></details>",
-            rows.collect::<String>()
-        );
-    }
+    let matrix = format!("<div class=\"wide\">{matrix}</div>\n");
+    let frequent = match report.classes.len() {
+        0..=2 => String::new(),
+        _ => frequent(report, numbers),
+    };
+    let content = if report.classes.len() > AT_A_GLANCE {
+        format!("{frequent}<details><summary>The whole matrix</summary>{matrix}</details>")
+    } else {
+        matrix + &frequent
+    };
     section(
         "What was taken for what",
         "A row per true class, a column per class it was taken for. Right answers lie on the diagonal, in blue; mistakes are red, the stronger the \
          larger their share of the row.",
         &content,
+    )
+}
+
+/// The most frequent mistakes as a table.
+fn frequent(report: &Report, numbers: &Numbers) -> String {
+    if numbers.confused.is_empty() {
+        return String::new();
+    }
+    let rows = numbers.confused.iter().take(FREQUENT).map(|c| {
+        format!(
+            "<tr><th>{}</th><td>{}</td><td class=\"n\">{} of {}</td></tr>\n",
+            escape(&named(report, c.truth)),
+            escape(&named(report, c.predicted)),
+            c.count,
+            c.of
+        )
+    });
+    format!(
+        "<h3>Most frequent mistakes</h3>\n<table><thead><tr><th>true class</th><th>taken for</th><th class=\"n\">images</th></tr></thead>\n\
+         <tbody>{}</tbody></table>\n",
+        rows.collect::<String>()
     )
 }
 
@@ -372,7 +389,10 @@ fn facts(report: &Report, numbers: &Numbers) -> String {
     facts += "</dl>\n";
     for command in &report.next {
         let (what, line) = (escape(&command.what), escape(&command.line));
-        let _ = write!(facts, "<p class=\"note\">{what}</p><pre>{line}</pre>\n");
+        let _ = writeln!(
+            facts,
+            "<p class=\"note command\">{what}</p><pre>{line}</pre>"
+        );
     }
     let _ = write!(
         facts,

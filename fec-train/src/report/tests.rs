@@ -86,30 +86,30 @@ fn each_weakness_is_told_with_what_to_do() {
     assert!(said(&guessing, "40 validation images are few").is_some());
     let confused = said(&guessing, "It often takes").unwrap();
     assert!(
-        confused.contains("c1 for c0 (9 of 20), c0 for c1 (8 of 20)"),
+        confused.contains("“c1” for “c0” (9 of 20), “c0” for “c1” (8 of 20)"),
         "{confused}"
     );
     let few = report(&[90, 5, 5, 95], &[100, 7]);
     assert!(
         said(
             &few,
-            "c1 has fewer than 20 training images (the fewest are 7)"
+            "“c1” has fewer than 20 training images (the fewest are 7)"
         )
         .is_some()
     );
     assert!(
         said(
             &few,
-            "c0 has 100 training images, c1 has 7, 14 times as many"
+            "“c0” has 100 training images, “c1” has 7, 14 times as many"
         )
         .is_some()
     );
     let all_few = report(&[90, 5, 5, 95], &[8, 7]);
     assert!(said(&all_few, "All classes have fewer").is_some());
     let never = report(&[90, 0, 10, 0], &[100, 100]);
-    assert!(said(&never, "It never names c1").is_some());
+    assert!(said(&never, "It never names “c1”").is_some());
     let missing = report(&[90, 10, 0, 0], &[100, 100]);
-    assert!(said(&missing, "no validation image of c1").is_some());
+    assert!(said(&missing, "no validation image of “c1”").is_some());
     assert!(said(&report(&[0; 4], &[100, 100]), "no validation images").is_some());
 }
 
@@ -165,6 +165,26 @@ fn text_of_others_stays_text_and_nothing_comes_from_outside() {
     assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
     assert!(page.matches("&lt;script&gt;").count() > 15);
     assert_eq!(page.matches("data:image/jpeg;base64,").count(), 2);
+}
+
+#[test]
+fn a_share_is_called_all_or_nothing_only_where_it_is() {
+    let text = |share| page::percent(share).replace('\u{a0}', " ");
+    let shares = [
+        0.0,
+        1e-5,
+        0.004,
+        0.5,
+        f64::from(0.99f32),
+        0.9951,
+        0.99999,
+        1.0,
+    ];
+    let texts = shares.map(text).join(", ");
+    assert_eq!(
+        texts,
+        "0 %, 0.1 %, 0.4 %, 50 %, 99 %, 99.5 %, 99.9 %, 100 %"
+    );
 }
 
 #[test]
