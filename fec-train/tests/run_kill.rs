@@ -3,8 +3,10 @@
 
 use core::time::Duration;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use fec_train::run::{Best, Folder, Name, Start, State, StepRow, Training};
 use rand::{Rng, SeedableRng};
@@ -19,6 +21,9 @@ const START: Start<'_> = Start {
     classes: &[],
 };
 const MODEL_LEN: usize = 300_000;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A small disk of its own for the child that fills it.
+const DISK: &str = "FEC_TRAIN_TEST_DISK";
 
 /// What the model of a step is: every byte depends on the step.
 fn model(step: u64) -> Vec<u8> {
@@ -53,15 +58,7 @@ fn train(folder: Folder, steps: u64) -> Result<(), fec_train::run::Error> {
     while state.step < steps {
         state.step += 1;
         let step = state.step;
-        training.log_step(&StepRow {
-            step,
-            epoch: 0,
-            loss: 1.0,
-            lr: 0.1,
-            grad_norm: None,
-            images_per_second: 1.0,
-            seconds: 1.0,
-        })?;
+        training.log_step(&row(step))?;
         if step % 3 == 0 {
             state.best = Some(Best { step, metric: 1.0 });
         }
@@ -71,6 +68,18 @@ fn train(folder: Folder, steps: u64) -> Result<(), fec_train::run::Error> {
         })?;
     }
     Ok(())
+}
+
+fn row(step: u64) -> StepRow {
+    StepRow {
+        step,
+        epoch: 0,
+        loss: 1.0,
+        lr: 0.1,
+        grad_norm: None,
+        images_per_second: 1.0,
+        seconds: 1.0,
+    }
 }
 
 fn begin(parent: &Path) -> Folder {
@@ -94,6 +103,9 @@ fn check(folder: &Folder) -> Option<u64> {
     assert_eq!(folder.recipe().unwrap(), START.recipe);
     let rows = folder.rows().unwrap().steps;
     let steps: Vec<u64> = rows.iter().map(|row| row.step).collect();
+    for step in folder.steps().unwrap() {
+        folder.at(step).expect("what has a name is whole");
+    }
     let found = match folder.last() {
         Err(fec_train::run::Error::NoCheckpoint { .. }) => return None,
         found => found.unwrap(),
@@ -117,6 +129,15 @@ fn check(folder: &Folder) -> Option<u64> {
     Some(state.step)
 }
 
+/// However slow the machine is: until the child has written one more checkpoint.
+fn wait_for_step_after(folder: &Folder, last: Option<u64>) {
+    let began = Instant::now();
+    while folder.steps().unwrap().last().copied() <= last {
+        assert!(began.elapsed() < PATIENCE, "no checkpoint after {last:?}");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
 fn kill(times: usize, seed: u64) {
     let dir = tempfile::tempdir().unwrap();
     let folder = begin(dir.path());
@@ -124,7 +145,13 @@ fn kill(times: usize, seed: u64) {
     let (mut last, mut progressed, mut unfinished) = (None, 0, 0);
     for round in 0..times {
         let mut child = child(&folder);
-        std::thread::sleep(Duration::from_micros(random.random_range(0..120_000)));
+        if round % 4 == 0 {
+            // At any moment of its start, too.
+            std::thread::sleep(Duration::from_micros(random.random_range(0..50_000)));
+        } else {
+            wait_for_step_after(&folder, last);
+            std::thread::sleep(Duration::from_micros(random.random_range(0..20_000)));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         let entries = fs::read_dir(folder.path().join("checkpoints")).unwrap();
@@ -138,8 +165,8 @@ fn kill(times: usize, seed: u64) {
         progressed += usize::from(step > last);
         last = step;
     }
-    // A test that never kills within a write, or before the first, shows nothing.
     assert!(progressed > 0, "no round came to a checkpoint");
+    // A test that never kills within a write shows nothing.
     assert!(times < 20 || unfinished > 0, "no kill hit a write");
     let (_training, found) = Training::resume(folder.clone()).unwrap();
     assert_eq!(found.map(|f| f.checkpoint.state.step), last);
@@ -221,4 +248,81 @@ fn a_disk_that_fills_up_is_one_line_and_the_run_stays_readable() {
     assert_eq!(check(&folder), Some(9));
     let after = fs::read(folder.path().join("metrics.jsonl")).unwrap();
     assert!(after.starts_with(&before) && after.len() > before.len());
+}
+
+/// Alone on a disk of 1,400 KiB, where two checkpoints have room.
+#[test]
+fn the_child_that_fills_a_disk() {
+    let Some(disk) = std::env::var_os(DISK).map(PathBuf::from) else {
+        return;
+    };
+    let folder = begin(&disk);
+    let line = train(folder.clone(), 9).unwrap_err().to_string();
+    assert!(
+        line.contains("step-3: checkpoint cannot be written"),
+        "{line}"
+    );
+    assert_eq!(check(&folder), Some(2));
+    // Not a byte is left.
+    let filler = disk.join("filler");
+    let mut full = fs::File::create(&filler).unwrap();
+    while full.write_all(&[1; 512]).is_ok() {}
+    let before = folder.rows().unwrap();
+    let line = Training::resume(folder.clone()).unwrap_err().to_string();
+    assert!(
+        line.contains("cannot be written") && !line.contains('\n'),
+        "{line}"
+    );
+    let name = Name::Given("another");
+    assert!(Training::create(&disk, name, &START).is_err());
+    assert!(!disk.join("another").exists(), "nothing half-made");
+    assert_eq!(check(&folder), Some(2));
+    assert_eq!(folder.rows().unwrap(), before);
+    // Rows that no longer fit: what is there stays whole lines.
+    drop(full);
+    fs::remove_file(&filler).unwrap();
+    let (mut training, _) = Training::resume(folder.clone()).unwrap();
+    let mut full = fs::File::create(&filler).unwrap();
+    while full.write_all(&[1; 512]).is_ok() {}
+    let failed = (3..100_000).find_map(|step| training.log_step(&row(step)).err());
+    let line = failed.unwrap().to_string();
+    assert!(line.contains("metrics.jsonl: cannot be written"), "{line}");
+    assert_eq!(check(&folder), Some(2));
+    let text = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+    assert!(text.ends_with("}\n"), "no torn line");
+}
+
+#[test]
+fn a_disk_without_a_byte_left_loses_nothing_of_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    // A mount that no one else sees and that ends with the process; who may not mount is told so.
+    let shell = "mount -t tmpfs -o size=1400k none \"$1\" || exit 77; export FEC_TRAIN_TEST_DISK=\"$1\"; shift; exec \"$@\"";
+    let output = Command::new("unshare")
+        .args(["-rm", "sh", "-c", shell, "sh"])
+        .arg(dir.path())
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "the_child_that_fills_a_disk", "--nocapture"])
+        .output();
+    let output = match output {
+        Ok(output) if output.status.code() != Some(77) => output,
+        other => {
+            let why = other.map_or_else(|e| e.to_string(), |o| stderr_of(&o));
+            skipped("a small disk cannot be mounted", &why);
+            return;
+        }
+    };
+    let said = stderr_of(&output);
+    if said.starts_with("unshare:") {
+        return skipped("a small disk cannot be mounted", &said);
+    }
+    assert!(output.status.success(), "{said}");
+}
+
+fn stderr_of(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn skipped(what: &str, why: &str) {
+    eprintln!("SKIPPED: {what}: {}", why.trim());
 }

@@ -24,7 +24,7 @@ pub(super) fn page(report: &Report) -> Result<String, fec::Error> {
     let sections = [
         headline(report, &numbers),
         advice(report),
-        section("Training", "", &curves(&report.rows).svg()),
+        section("Training", "", &chart(&curves(&report.rows).svg())),
         confusion(report, &numbers),
         classes(report, &numbers),
         worst(report)?,
@@ -67,6 +67,11 @@ fn section(title: &str, note: &str, content: &str) -> String {
         note => format!("<p class=\"note\">{note}</p>\n"),
     };
     format!("<section>\n<h2>{title}</h2>\n{note}{content}\n</section>\n")
+}
+
+/// A picture that scrolls sideways where the window is too narrow for its text.
+fn chart(svg: &str) -> String {
+    format!("<div class=\"wide chart\">{svg}</div>")
 }
 
 fn headline(report: &Report, numbers: &Numbers) -> String {
@@ -326,7 +331,11 @@ fn balance(report: &Report) -> String {
         ),
         _ => format!("{total} training images, equally many of each class."),
     };
-    section("Training images of each class", &note, &bar_chart(&bars))
+    section(
+        "Training images of each class",
+        &note,
+        &chart(&bar_chart(&bars)),
+    )
 }
 
 fn unreadable(report: &Report) -> String {

@@ -170,7 +170,8 @@ pub(super) fn write<E: core::fmt::Display>(
 
 /// Adds state and manifest, and waits for the disk.
 fn finish(folder: &Path, state: &State) -> Result<(), Error> {
-    write_durably(&folder.join(STATE), &json(state)?)?;
+    let path = folder.join(STATE);
+    fs::write(&path, json(state)?).map_err(|e| Error::writing(&path, e))?;
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| Error::reading(folder, e))? {
         let path = entry.map_err(|e| Error::reading(folder, e))?.path();

@@ -19,7 +19,9 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         // A temporary file is private by default; the result is an ordinary file under the user's umask.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder)?;
+        // Its message would name the temporary file, which is nobody's business.
+        let made = builder.tempfile_in(folder);
+        let mut file = made.map_err(|e| io::Error::from(e.kind()))?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|e| e.error)?;
