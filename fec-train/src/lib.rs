@@ -14,3 +14,13 @@ pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod schedule;
+
+pub mod device;
+pub mod error;
+pub mod export;
+pub mod validate;
+
+pub use error::Error;
+pub mod doctor;
+pub mod finish;
+pub mod train;
