@@ -85,10 +85,15 @@ pub fn contrast(photo: &mut Photo, factor: f64) {
 
 /// Blends with the grey photo: 0 is grey, 1 the photo, 2 twice as colourful.
 pub fn color(photo: &mut Photo, factor: f64) {
-    for pixel in photo.pixels.as_chunks_mut::<3>().0 {
-        let grey = grey(*pixel);
-        *pixel = pixel.map(|v| blend(grey, v, factor));
-    }
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for pixel in photo.pixels.as_chunks_mut::<3>().0 {
+                let grey = grey(*pixel);
+                *pixel = pixel.map(|v| blend(grey, v, factor));
+            }
+        },
+    );
 }
 
 /// Blends with the smoothed photo: 0 is smoothed, 1 the photo, 2 sharpened. The smoothed photo's edge pixels are the photo's own.
@@ -128,7 +133,7 @@ pub fn grey([r, g, b]: [u8; 3]) -> u8 {
 #[inline(always)]
 fn blend(from: u8, to: u8, factor: f64) -> u8 {
     let (from, to) = (f32::from(from), f32::from(to));
-    (from + factor as f32 * (to - from)) as u8
+    (from + factor as f32 * (to - from)).clamp(0.0, 255.0) as i32 as u8
 }
 
 fn identity() -> [u8; 256] {

@@ -2,7 +2,6 @@
 
 use fec::Photo;
 
-use super::affine::Resample;
 use crate::random::Keyed;
 
 /// A rectangle of pixels.
@@ -81,39 +80,6 @@ fn middle(height: usize, width: usize, lowest: f64, highest: f64) -> Region {
         height: region_height,
         width: region_width,
     }
-}
-
-/// The region of the photo, resized to `height` x `width`. A region that is not inside gives what of it is.
-pub fn resized_crop(
-    photo: &Photo,
-    region: Region,
-    height: usize,
-    width: usize,
-    resample: Resample,
-) -> Photo {
-    let part = crop(photo, region);
-    if (part.height, part.width) == (height, width) {
-        return part;
-    }
-    fec::preprocess::resize(&part, height, width, resample.filter())
-}
-
-/// The region of the photo.
-fn crop(photo: &Photo, region: Region) -> Photo {
-    let left = region.left.min(photo.width);
-    let width = region.width.min(photo.width - left);
-    let mut part = Photo {
-        width,
-        height: 0,
-        pixels: Vec::with_capacity(region.height.min(photo.height) * width * 3),
-    };
-    let rows = photo.pixels.chunks_exact((photo.width * 3).max(1));
-    for row in rows.skip(region.top).take(region.height) {
-        part.pixels
-            .extend(row.iter().skip(left * 3).take(width * 3));
-        part.height += 1;
-    }
-    part
 }
 
 /// A crop of `height` x `width` from the photo whose edges are mirrored outwards (without the edge pixel itself, as numpy's `reflect`):
