@@ -78,7 +78,13 @@ pub fn brightness(photo: &mut Photo, factor: f64) {
 /// Blends with the photo's mean grey.
 pub fn contrast(photo: &mut Photo, factor: f64) {
     let (pixels, _) = photo.pixels.as_chunks::<3>();
-    let sum: u64 = pixels.iter().map(|&p| u64::from(grey(p))).sum();
+    // In pieces whose sums fit into 32 bits, which are faster.
+    let piece =
+        |piece: &[[u8; 3]]| u64::from(piece.iter().map(|&p| u32::from(grey(p))).sum::<u32>());
+    let sum: u64 = pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || pixels.chunks(4096).map(piece).sum(),
+    );
     let mean = (sum as f64 / pixels.len().max(1) as f64 + 0.5) as u8;
     look_up(photo, &same(|v| blend(mean, v, factor)));
 }

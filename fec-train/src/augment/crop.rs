@@ -90,21 +90,23 @@ pub fn reflected_crop(
     height: usize,
     width: usize,
 ) -> Photo {
-    let mut out = Photo {
-        width,
-        height,
-        pixels: Vec::with_capacity(height * width * 3),
-    };
     let (pixels, _) = photo.pixels.as_chunks::<3>();
-    for y in 0..height {
-        let row = mirrored(top + y as isize, photo.height) * photo.width;
-        let row = pixels.get(row..row + photo.width).unwrap_or_default();
-        for x in 0..width {
-            let x = mirrored(left + x as isize, photo.width);
-            out.pixels.extend(row.get(x).copied().unwrap_or_default());
+    let columns: Vec<usize> = (0..width)
+        .map(|x| mirrored(left + x as isize, photo.width))
+        .collect();
+    let mut out = vec![[0; 3]; width * height];
+    for (y, out) in out.chunks_exact_mut(width.max(1)).enumerate() {
+        let start = mirrored(top + y as isize, photo.height) * photo.width;
+        let row = pixels.get(start..start + photo.width).unwrap_or_default();
+        for (to, &x) in out.iter_mut().zip(&columns) {
+            *to = row.get(x).copied().unwrap_or_default();
         }
     }
-    out
+    Photo {
+        width,
+        height,
+        pixels: out.into_flattened(),
+    }
 }
 
 /// The index inside of one that may lie outside, mirrored at the edge pixels as often as needed.

@@ -97,12 +97,15 @@ fn mix(lines: Lines, from: usize, to: usize, resample: Resample) -> Lines {
     let stride = lines.len * 3;
     let values = lines.pixels.as_flattened();
     let targets = out.as_flattened_mut().chunks_exact_mut(stride.max(1));
-    pulp::Arch::new().dispatch(|| {
-        for (taps, target) in taps(from, to, resample).iter().zip(targets) {
-            let sources = values.get(taps.first * stride..).unwrap_or_default();
-            mix_lines(sources, stride, &taps.weights, target);
-        }
-    });
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (taps, target) in taps(from, to, resample).iter().zip(targets) {
+                let sources = values.get(taps.first * stride..).unwrap_or_default();
+                mix_lines(sources, stride, &taps.weights, target);
+            }
+        },
+    );
     Lines {
         len: lines.len,
         pixels: out,
