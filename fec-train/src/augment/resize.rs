@@ -1,7 +1,7 @@
 //! The resize of a crop, as PIL computes it, byte for byte like [`fec::preprocess::resize`], for many small images a second: both passes run
 //! over whole lines, the one along the rows on the transposed image, so that all of it is vectorised.
 //!
-//! Measured on a 96 px crop of photos kept at 163 px: 0.3 ms less an image than cropping, then `fec`'s resize.
+//! Crops of 96 px from photos kept with a short side of 163: 0.2 ms an image; cropping and `fec`'s resize took 0.7 (one core, AMD EPYC).
 
 use fec::Photo;
 
@@ -96,13 +96,14 @@ fn mix(lines: Lines, from: usize, to: usize, resample: Resample) -> Lines {
     let mut out = vec![[0; 3]; to * lines.len];
     let stride = lines.len * 3;
     let values = lines.pixels.as_flattened();
+    let mut sums = vec![0; stride];
     let targets = out.as_flattened_mut().chunks_exact_mut(stride.max(1));
     pulp::Arch::new().dispatch(
         #[inline(always)]
         || {
             for (taps, target) in taps(from, to, resample).iter().zip(targets) {
                 let sources = values.get(taps.first * stride..).unwrap_or_default();
-                mix_lines(sources, stride, &taps.weights, target);
+                mix_lines(sources, &taps.weights, &mut sums, target);
             }
         },
     );
@@ -114,30 +115,16 @@ fn mix(lines: Lines, from: usize, to: usize, resample: Resample) -> Lines {
 
 /// One line from as many as there are weights.
 #[inline(always)]
-fn mix_lines(sources: &[u8], stride: usize, weights: &[i32], target: &mut [u8]) {
-    /// Values that are summed up at a time, in registers.
-    const LANES: usize = 32;
-    for (chunk, target) in target.chunks_mut(LANES).enumerate() {
-        let mut sums = [1i32 << (FRACTION_BITS - 1); LANES];
-        for (line, &weight) in weights.iter().enumerate() {
-            let values = sources
-                .get(line * stride + chunk * LANES..)
-                .unwrap_or_default();
-            match values.first_chunk::<LANES>() {
-                Some(values) => add(&mut sums, values, weight),
-                None => add(&mut sums, values, weight),
-            }
-        }
-        for (to, sum) in target.iter_mut().zip(sums) {
-            *to = (sum >> FRACTION_BITS).clamp(0, 255) as u8;
+fn mix_lines(sources: &[u8], weights: &[i32], sums: &mut [i32], target: &mut [u8]) {
+    sums.fill(1 << (FRACTION_BITS - 1));
+    let lines = sources.chunks_exact(target.len().max(1));
+    for (line, &weight) in lines.zip(weights) {
+        for (sum, &value) in sums.iter_mut().zip(line) {
+            *sum += i32::from(value) * weight;
         }
     }
-}
-
-#[inline(always)]
-fn add(sums: &mut [i32], values: &[u8], weight: i32) {
-    for (sum, &value) in sums.iter_mut().zip(values) {
-        *sum += i32::from(value) * weight;
+    for (to, &mut sum) in target.iter_mut().zip(sums) {
+        *to = (sum >> FRACTION_BITS).clamp(0, 255) as u8;
     }
 }
 
