@@ -7,6 +7,7 @@ use fec_train::augment::affine::Resample;
 use fec_train::augment::crop::{self, Region};
 use fec_train::augment::mix::{self, Mix};
 use fec_train::augment::rand_augment::{Kind, Operation, RandAugment};
+use fec_train::augment::resize;
 use serde_json::Value;
 
 /// Values of mixed batches: sums of two products in f32, in another order than torch's.
@@ -119,7 +120,8 @@ fn every_operation_crop_and_flip_is_pillows_byte_for_byte() {
                     width,
                 };
                 let side = whole(&case["side"]);
-                ours = crop::resized_crop(&source, region, side, side, resample(&case["resample"]));
+                ours =
+                    resize::resize_region(&source, region, side, side, resample(&case["resample"]));
             }
             "padded" => {
                 let corner = ["top", "left"].map(|k| case[k].as_i64().unwrap() as isize);

@@ -82,18 +82,23 @@ pub fn transform(
         height,
     };
     let [a, b, c, d, e, f] = matrix;
-    for row in 0..height {
-        let y = row as f64 + 0.5;
-        for column in 0..width {
-            let x = column as f64 + 0.5;
-            let at = (a * x + b * y + c, d * x + e * y + f);
-            let pixel = match resample {
-                Resample::Bilinear => source.interpolate(at, linear),
-                Resample::Bicubic => source.interpolate(at, cubic),
-            };
-            out.pixels.extend(pixel.unwrap_or(fill));
-        }
-    }
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in 0..height {
+                let y = row as f64 + 0.5;
+                for column in 0..width {
+                    let x = column as f64 + 0.5;
+                    let at = (a * x + b * y + c, d * x + e * y + f);
+                    let pixel = match resample {
+                        Resample::Bilinear => source.interpolate(at, linear),
+                        Resample::Bicubic => source.interpolate(at, cubic),
+                    };
+                    out.pixels.extend(pixel.unwrap_or(fill));
+                }
+            }
+        },
+    );
 }
 
 struct Source<'a> {

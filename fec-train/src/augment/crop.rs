@@ -2,7 +2,6 @@
 
 use fec::Photo;
 
-use super::affine::Resample;
 use crate::random::Keyed;
 
 /// A rectangle of pixels.
@@ -83,39 +82,6 @@ fn middle(height: usize, width: usize, lowest: f64, highest: f64) -> Region {
     }
 }
 
-/// The region of the photo, resized to `height` x `width`. A region that is not inside gives what of it is.
-pub fn resized_crop(
-    photo: &Photo,
-    region: Region,
-    height: usize,
-    width: usize,
-    resample: Resample,
-) -> Photo {
-    let part = crop(photo, region);
-    if (part.height, part.width) == (height, width) {
-        return part;
-    }
-    fec::preprocess::resize(&part, height, width, resample.filter())
-}
-
-/// The region of the photo.
-fn crop(photo: &Photo, region: Region) -> Photo {
-    let left = region.left.min(photo.width);
-    let width = region.width.min(photo.width - left);
-    let mut part = Photo {
-        width,
-        height: 0,
-        pixels: Vec::with_capacity(region.height.min(photo.height) * width * 3),
-    };
-    let rows = photo.pixels.chunks_exact((photo.width * 3).max(1));
-    for row in rows.skip(region.top).take(region.height) {
-        part.pixels
-            .extend(row.iter().skip(left * 3).take(width * 3));
-        part.height += 1;
-    }
-    part
-}
-
 /// A crop of `height` x `width` from the photo whose edges are mirrored outwards (without the edge pixel itself, as numpy's `reflect`):
 /// `top` and `left` count from the photo's corner and may be negative.
 pub fn reflected_crop(
@@ -124,21 +90,23 @@ pub fn reflected_crop(
     height: usize,
     width: usize,
 ) -> Photo {
-    let mut out = Photo {
-        width,
-        height,
-        pixels: Vec::with_capacity(height * width * 3),
-    };
     let (pixels, _) = photo.pixels.as_chunks::<3>();
-    for y in 0..height {
-        let row = mirrored(top + y as isize, photo.height) * photo.width;
-        let row = pixels.get(row..row + photo.width).unwrap_or_default();
-        for x in 0..width {
-            let x = mirrored(left + x as isize, photo.width);
-            out.pixels.extend(row.get(x).copied().unwrap_or_default());
+    let columns: Vec<usize> = (0..width)
+        .map(|x| mirrored(left + x as isize, photo.width))
+        .collect();
+    let mut out = vec![[0; 3]; width * height];
+    for (y, out) in out.chunks_exact_mut(width.max(1)).enumerate() {
+        let start = mirrored(top + y as isize, photo.height) * photo.width;
+        let row = pixels.get(start..start + photo.width).unwrap_or_default();
+        for (to, &x) in out.iter_mut().zip(&columns) {
+            *to = row.get(x).copied().unwrap_or_default();
         }
     }
-    out
+    Photo {
+        width,
+        height,
+        pixels: out.into_flattened(),
+    }
 }
 
 /// The index inside of one that may lie outside, mirrored at the edge pixels as often as needed.

@@ -9,6 +9,7 @@ pub mod crop;
 pub mod erase;
 pub mod mix;
 pub mod rand_augment;
+pub mod resize;
 
 use fec::Photo;
 
@@ -124,7 +125,7 @@ impl Augmentation {
         let side = self.side;
         let mut out = match drawn.cut {
             Cut::Resized(region, resample) => {
-                crop::resized_crop(photo, region, side, side, resample)
+                resize::resize_region(photo, region, side, side, resample)
             }
             Cut::Padded(top, left) => crop::reflected_crop(photo, (top, left), side, side),
         };

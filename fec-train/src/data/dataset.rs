@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use fec::Photo;
 use fec::image::Orientation;
-use fec::preprocess::{Preprocessing, Resizer, apply_into, resize};
-use fec::{Interpolation, Photo};
+use fec::preprocess::{Preprocessing, Resizer, apply_into};
 
 use super::split::Sample;
+use crate::augment::affine::Resample;
+use crate::augment::crop::Region;
+use crate::augment::resize::resize_region;
 use crate::augment::{Augmentation, Crop};
 use crate::recipe::Recipe;
 
@@ -235,7 +238,8 @@ fn shrunk(photo: Photo, short: usize) -> Photo {
     }
     let scaled = |side: usize| (side * short + shorter / 2) / shorter;
     let (height, width) = (scaled(photo.height), scaled(photo.width));
-    resize(&photo, height, width, Interpolation::Bicubic)
+    let whole = Region::whole(photo.height, photo.width);
+    resize_region(&photo, whole, height, width, Resample::Bicubic)
 }
 
 /// FNV-1a over words of 8 bytes: to find copies of a file, not to withstand anybody.

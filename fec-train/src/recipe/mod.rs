@@ -38,7 +38,10 @@ impl Recipe {
     /// # Errors
     /// One line: no such recipe, no TOML, an unknown option with the nearest known one, a value that is not possible.
     pub fn load(name: &str, overrides: &[impl AsRef<str>]) -> Result<Recipe, Error> {
-        let text = match (Path::new(name).exists(), embedded(name)) {
+        let path = Path::new(name);
+        // A folder of that name does not hide the program's own recipe; anything else does.
+        let there = path.exists() && !(path.is_dir() && embedded(name).is_some());
+        let text = match (there, embedded(name)) {
             (false, Some(text)) => text.to_owned(),
             (false, None) => {
                 let known = EMBEDDED.map(|(known, _)| known);
