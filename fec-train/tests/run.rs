@@ -211,7 +211,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_taken() {
             let state = fs::read_to_string(c.join("state.json")).unwrap();
             fs::write(
                 c.join("state.json"),
-                state.replace("\"step\": 3", "\"step\": 9"),
+                state.replace("\"epoch\": 0", "\"epoch\": 7"),
             )
             .unwrap();
         }),
@@ -305,12 +305,27 @@ fn what_the_payload_says_is_told_and_nothing_of_it_stays() {
 }
 
 #[test]
-fn the_same_step_again_stays_as_it_is() {
+fn the_same_step_again_keeps_its_tensors_and_takes_the_new_state() {
     let dir = tempfile::tempdir().unwrap();
     let mut training = create(dir.path(), "x").unwrap();
     save(&mut training, 1);
     let never = |_: &Path| -> Result<(), String> { panic!("written twice") };
     training.save(&state(1), never).unwrap();
+    // It was validated after it was saved, and is the best.
+    let best = State {
+        best: Some(Best {
+            step: 1,
+            metric: 100.0 / 3.0,
+        }),
+        seconds: 0.1 + 0.2,
+        ..state(1)
+    };
+    training.save(&best, never).unwrap();
+    let folder = training.folder();
+    assert_eq!(folder.last().unwrap().checkpoint.state, best);
+    assert_eq!(folder.best().unwrap().notes, [""; 0]);
+    let pointer = fs::read_to_string(folder.path().join("best")).unwrap();
+    assert_eq!(pointer, "checkpoints/step-1\n");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Checkpoints: a folder each, complete or not there.
 //!
 //! `checkpoints/step-N.tmp` is filled, each file and then the folder is brought to the disk, `manifest.json` with sizes and checksums comes
-//! last, and a rename to `step-N` makes it a checkpoint. Whatever moment a process is killed at, `step-N` is complete.
+//! last, and a rename to `step-N` makes it a checkpoint. Whatever moment a process is killed at, `step-N` is complete. `state.json` has
+//! its own checksum, so that it can be replaced in one move where the same step turns out to be the best.
 
 use std::fs::{self, File};
 use std::io;
@@ -64,6 +65,13 @@ pub struct Checkpoint {
 struct Manifest {
     format: u32,
     files: Vec<Stored>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    state: State,
+    /// SHA-256 of the state as JSON.
+    sha256: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -140,8 +148,11 @@ pub(super) fn write<E: core::fmt::Display>(
 ) -> Result<PathBuf, Error> {
     state.check()?;
     let folder = folder_of(checkpoints, state.step);
-    if read(&folder).is_ok() {
-        // The same step of the same run holds the same: it was resumed and stopped without a step between.
+    if let Ok(there) = read(&folder) {
+        // The same step of the same run has the same tensors; whether it is the best may have been found out since.
+        if there != *state {
+            write_durably(&folder.join(STATE), &json(&seal(state)?)?)?;
+        }
         return Ok(folder);
     }
     let unfinished = checkpoints.join(format!("{PREFIX}{}{UNFINISHED}", state.step));
@@ -168,10 +179,8 @@ pub(super) fn write<E: core::fmt::Display>(
     written.map(|()| folder)
 }
 
-/// Adds state and manifest, and waits for the disk.
+/// Waits for the disk, and adds state and manifest.
 fn finish(folder: &Path, state: &State) -> Result<(), Error> {
-    let path = folder.join(STATE);
-    fs::write(&path, json(state)?).map_err(|e| Error::writing(&path, e))?;
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| Error::reading(folder, e))? {
         let path = entry.map_err(|e| Error::reading(folder, e))?.path();
@@ -189,7 +198,18 @@ fn finish(folder: &Path, state: &State) -> Result<(), Error> {
         format: FORMAT,
         files,
     };
+    write_durably(&folder.join(STATE), &json(&seal(state)?)?)?;
     write_durably(&folder.join(MANIFEST), &json(&manifest)?)
+}
+
+fn seal(state: &State) -> Result<Sealed, Error> {
+    let sha256 = hex(Sha256::digest(json(state)?).as_slice());
+    let state = state.clone();
+    Ok(Sealed { state, sha256 })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>, Error> {
@@ -206,8 +226,7 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, Error> {
 fn digest(path: &Path) -> io::Result<(u64, String)> {
     let mut hash = Sha256::new();
     let bytes = io::copy(&mut File::open(path)?, &mut HashWriter(&mut hash))?;
-    let hex = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    Ok((bytes, hex))
+    Ok((bytes, hex(hash.finalize().as_slice())))
 }
 
 struct HashWriter<'a>(&'a mut Sha256);
@@ -230,8 +249,12 @@ pub(super) fn read(folder: &Path) -> Result<State, Unusable> {
     for stored in &manifest.files {
         compare(folder, stored).map_err(Unusable::Damaged)?;
     }
-    let state: State = parse(folder, STATE)?;
+    let Sealed { state, sha256 } = parse(folder, STATE)?;
     newer(folder, state.format)?;
+    if seal(&state).map_or(true, |sealed| sealed.sha256 != sha256) {
+        let reason = format!("{STATE} is not what was written, by its checksum");
+        return Err(Unusable::Damaged(reason));
+    }
     let named = folder.file_name().unwrap_or_default();
     if named.to_string_lossy() != format!("{PREFIX}{}", state.step) {
         let reason = format!("{STATE} is of step {}", state.step);
