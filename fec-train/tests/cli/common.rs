@@ -1,0 +1,81 @@
+//! Folders of drawn images, and the program.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Two classes that differ in the direction of their stripes, `count` images each, `side` pixels, in DIR/CLASS/N.png.
+pub(crate) fn stripes(dir: &Path, count: u32, side: u32) {
+    for (class, name) in ["across", "down"].into_iter().enumerate() {
+        let folder = dir.join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for i in 0..count {
+            let (period, phase) = (6 + i % 7, i * 5 % 11);
+            let image = image::RgbImage::from_fn(side, side, |x, y| {
+                let along = if class == 0 { y } else { x };
+                let on = (along + phase) / (period / 2) % 2 == 0;
+                let grain = ((x * 7 + y * 13 + i * 29) % 23) as u8;
+                image::Rgb(if on { [200 + grain, 180, 90 + (i * 8 % 60) as u8] } else { [30, 40 + grain, 60] })
+            });
+            image.save(folder.join(format!("{i}.png"))).expect("a picture");
+        }
+    }
+}
+
+/// A recipe for them that takes seconds.
+pub(crate) fn recipe(data: &Path) -> Vec<String> {
+    let data = format!("data={}", data.display());
+    [
+        "initial-checkpoint=none", "img-size=32", "batch-size=8", "epochs=3", "warmup-epochs=1", "lr=2e-3", "workers=2",
+        "max-minutes=0", "layer-scale=0.1", "model=micro", "mixup=0.2", "reprob=0.2", "drop-path=0.1", "model-ema=true",
+        "model-ema-decay=0.9", "device=cpu",
+    ]
+    .map(String::from)
+    .into_iter()
+    .chain([data])
+    .collect()
+}
+
+/// `fec-train` with these arguments, in a folder.
+pub(crate) fn command(folder: &Path, arguments: &[impl AsRef<std::ffi::OsStr>]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fec-train"));
+    command.current_dir(folder).args(arguments);
+    command
+}
+
+pub(crate) fn run(folder: &Path, arguments: &[impl AsRef<std::ffi::OsStr>]) -> Output {
+    command(folder, arguments).output().expect("fec-train starts")
+}
+
+/// The same, where it must go well; gives standard output.
+pub(crate) fn ok(folder: &Path, arguments: &[impl AsRef<std::ffi::OsStr>]) -> String {
+    let output = run(folder, arguments);
+    let (text, messages) = (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    assert!(output.status.success(), "{}\n{text}\n{messages}", output.status);
+    text
+}
+
+/// Arguments of `train` with a name for the run.
+pub(crate) fn train(name: &str, recipe: Vec<String>) -> Vec<String> {
+    ["train", "folder.toml", "--name", name]
+        .map(String::from)
+        .into_iter()
+        .chain(recipe)
+        .collect()
+}
+
+/// The files of the newest checkpoint, by name.
+pub(crate) fn newest(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let last = std::fs::read_to_string(run.join("last")).expect("the pointer to the last checkpoint");
+    let folder = run.join(last.trim());
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .expect("a checkpoint")
+        .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "bpk"))
+        .map(|path| (path.file_name().expect("a name").into(), std::fs::read(&path).expect("tensors")))
+        .collect();
+    files.sort();
+    files
+}
