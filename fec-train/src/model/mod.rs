@@ -35,6 +35,10 @@ pub use weights::{Loaded, Misfit, load, save, tensors};
 
 /// A stage's blocks, or the pool behind it.
 #[derive(Module, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are seven in a network, and burn knows no boxed modules"
+)]
 pub enum Layer {
     /// `network.{0,2,4,6}`
     Blocks(Vec<Block>),

@@ -79,7 +79,10 @@ fn every_variant_agrees_with_the_reference() {
                 traced: true,
                 ..Pass::default()
             };
-            let output = fec.run(batch(&[image.clone()], size, &Device::flex()), &pass);
+            let output = fec.run(
+                batch(core::slice::from_ref(&image), size, &Device::flex()),
+                &pass,
+            );
             let output = output.expect("an image");
             for clusterer in &expected.clusterers {
                 let own = &output.trace.own[&clusterer.name];

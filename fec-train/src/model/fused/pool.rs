@@ -9,7 +9,7 @@ use fec_runtime::MapSize;
 
 use super::super::grid::Grid;
 use super::Fused;
-use super::math::{add, add_bias, add_scaled, column_sums, simd};
+use super::math::{add, add_bias, add_scaled, column_sums, scale, simd};
 use super::matrix::Matrix;
 use super::norm::{self, Affine, Statistics};
 
@@ -154,7 +154,7 @@ impl FusedPool {
                 }
                 for (row, members) in sums.chunks_exact_mut(channels).zip(&mut members) {
                     *members = 1.0 / *members;
-                    row.iter_mut().for_each(|v| *v *= *members);
+                    scale(row, *members);
                 }
             },
         );
@@ -248,10 +248,10 @@ impl FusedPool {
 }
 
 /// Rows of `matrix` [S, C], each times its own number.
-fn scale_by_row(mut matrix: Matrix, scale: &[f32], channels: usize) -> Matrix {
-    let rows = matrix.values_mut().chunks_exact_mut(channels).zip(scale);
-    for (row, scale) in rows {
-        row.iter_mut().for_each(|v| *v *= scale);
+fn scale_by_row(mut matrix: Matrix, scales: &[f32], channels: usize) -> Matrix {
+    let rows = matrix.values_mut().chunks_exact_mut(channels).zip(scales);
+    for (row, by) in rows {
+        scale(row, *by);
     }
     matrix
 }
