@@ -1,11 +1,16 @@
-//! Times the training step: `step [batch] [steps] [preset] [side]`. One line per step on standard output: milliseconds of forward,
-//! backward and optimizer together. `RAYON_NUM_THREADS` sets the threads.
+//! Times the training step (gradient and AdamW) on the CPU: `step [batch] [steps] [preset] [side]`. Prints milliseconds per step,
+//! a line each, then the peak of resident memory. `RAYON_NUM_THREADS` sets the threads. `benches/step.py` runs it beside PyTorch.
+
 use std::io::Write;
 use std::time::Instant;
 
 use burn::tensor::Device;
 use fec_runtime::{Config, ImageSize};
 use fec_train::model::{Batch, Fec, Init, Pass, gradients};
+use fec_train::optim::{Optimizer, Settings};
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<(), Box<dyn core::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -13,7 +18,8 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
     let (batch, steps, side) = (number(1, 128)?, number(2, 10)?, number(4, 64)?);
     let preset = arguments.get(3).map_or("nano", String::as_str);
     let config = Config::preset(preset).ok_or("unknown preset")?;
-    let fec = Fec::new(&config, Init::default(), &Device::flex().autodiff())?;
+    let mut fec = Fec::new(&config, Init::default(), &Device::flex().autodiff())?;
+    let mut optimizer = Optimizer::new(&fec, Settings::default());
     let images: Vec<f32> = (0..batch * side * side * 3)
         .map(|i| ((i * 89 % 251) as f32 - 125.0) / 70.0)
         .collect();
@@ -30,13 +36,11 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
     for _ in 0..steps {
         let start = Instant::now();
         let found = gradients(&fec, batch, &Pass::default())?;
-        let time = start.elapsed();
-        writeln!(
-            out,
-            "{:.1} ms loss {:.6}",
-            time.as_secs_f64() * 1e3,
-            found.loss
-        )?;
+        fec = optimizer.step(1e-3, fec, found.parameters).0;
+        writeln!(out, "{:.2}", start.elapsed().as_secs_f64() * 1e3)?;
     }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+    writeln!(out, "{}", peak.unwrap_or("no /proc"))?;
     Ok(())
 }

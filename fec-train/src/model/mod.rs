@@ -30,11 +30,15 @@ use pool::Pool;
 
 pub use gradients::{Batch, Gradient, gradients};
 pub use init::Init;
-pub use pass::{DropPath, Pass, Trace};
+pub use pass::{DropPath, Pass, PoolGradient, PoolTraining, Trace};
 pub use weights::{Loaded, Misfit, load, save, tensors};
 
 /// A stage's blocks, or the pool behind it.
 #[derive(Module, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are seven in a network, and burn knows no boxed modules"
+)]
 pub enum Layer {
     /// `network.{0,2,4,6}`
     Blocks(Vec<Block>),
@@ -72,6 +76,8 @@ pub struct Output {
     pub logits: Option<Tensor<2>>,
     /// Dense networks: the normalised maps of the four stages [B, N, C].
     pub features: Vec<Tensor<3>>,
+    /// How far the pools' members are from their centres [1], if [`PoolTraining::tie`] asks for it.
+    pub tie: Option<Tensor<1>>,
     /// What was seen on the way, if it was asked for.
     pub trace: Trace,
 }
@@ -151,6 +157,7 @@ impl Fec {
             pass,
             trace: Trace::default(),
             images: b,
+            tie: None,
         };
         let mut x = self.patch_embed.forward(images, pass.bf16);
         if pass.traced {
@@ -182,6 +189,7 @@ impl Fec {
         Ok(Output {
             logits,
             features,
+            tie: run.tie,
             trace: run.trace,
         })
     }

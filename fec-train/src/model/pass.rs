@@ -20,6 +20,43 @@ pub struct Pass {
     pub forced: Option<BTreeMap<String, Vec<u16>>>,
     /// Keep what the pass saw.
     pub traced: bool,
+    /// How the pools' keys learn.
+    pub pools: PoolTraining,
+}
+
+/// How the pools' keys learn, which nothing trains in the published code (SPEC 3.4). Inference is the same for all: the kernels
+/// are those of the published network.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PoolTraining {
+    /// The way from the loss to the keys.
+    pub gradient: PoolGradient,
+    /// Weight of a loss that ties members to their centres: the mean of 1 - similarity, summed over the pools. 0: none.
+    pub tie: f32,
+}
+
+/// The way from the loss to the pools' keys. Similarities are divided by a temperature.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum PoolGradient {
+    /// There is none, as published.
+    #[default]
+    None,
+    /// Forward the hard assignment, backward the softmax over all centres for the keys.
+    StraightThrough {
+        /// Of the softmax.
+        temperature: f32,
+    },
+    /// Forward the plain mean, backward as if members were weighed by exp(similarity / temperature): an element whose presence
+    /// helps its cluster becomes more like the centre, another one less.
+    Members {
+        /// Of the weights.
+        temperature: f32,
+    },
+    /// Members are weighed by exp((similarity - 1) / temperature), forward too, so that the mean of training is not quite that
+    /// of inference.
+    Weighted {
+        /// Of the weights.
+        temperature: f32,
+    },
 }
 
 /// What a traced pass saw.
@@ -37,6 +74,8 @@ pub(super) struct Run<'a> {
     pub(super) trace: Trace,
     /// Images in the batch.
     pub(super) images: usize,
+    /// Sum over the pools of how far members are from their centres [1], if it is asked for.
+    pub(super) tie: Option<Tensor<1>>,
 }
 
 impl Run<'_> {

@@ -4,6 +4,7 @@
 use alloc::sync::Arc;
 
 use burn::module::Module;
+use burn::tensor::activation::softmax;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
@@ -14,7 +15,7 @@ use super::fused::{FusedPool, apply, input, pool_assign};
 use super::grid::Grid;
 use super::layers::{Conv, Norm, affine, unit};
 use super::mixer::{join, split, to_u16};
-use super::pass::Run;
+use super::pass::{PoolGradient, PoolTraining, Run};
 
 /// Similarities made at a time, per image 4 bytes each: with many images or large ones the batch is cut.
 const SIMILARITIES: usize = 1 << 24;
@@ -64,6 +65,12 @@ impl Setting<'_> {
 impl Pool {
     /// The pool in one operation for the CPU. x [B, N, C] to [B, N / 4, C'].
     pub(super) fn fused(&self, x: Tensor<3>, setting: Setting, run: &mut Run) -> Tensor<3> {
+        if matches!(
+            run.pass.pools.gradient,
+            PoolGradient::StraightThrough { .. }
+        ) {
+            return self.composed(x, setting, run);
+        }
         let [b, n, _] = x.dims();
         let grid = Arc::new(Grid::new(setting.map, setting.folds, setting.centres()));
         let cells = Grid::new(setting.half(), setting.folds, setting.centres()).order;
@@ -85,11 +92,25 @@ impl Pool {
             let own = of_images.flat_map(|own| grid.by_region(own, 1)).collect();
             run.trace.own.insert(setting.name.to_string(), own);
         }
+        let assign: Arc<[u16]> = forced.unwrap_or_else(|| own.into());
+        let training = run.pass.pools;
+        let weights = if training == PoolTraining::default() {
+            Tensor::ones([b * n, 1], &x.device())
+        } else {
+            let rows = assign.iter().enumerate().map(|(r, &centre)| {
+                let cell = cells.get(usize::from(centre)).copied().unwrap_or_default();
+                (r / n * cells.len() + cell) as i64
+            });
+            let rows = TensorData::new(rows.collect::<Vec<_>>(), [b * n]);
+            let rows = Tensor::from_data(rows, &x.device());
+            self.weights(&x, &windows(&x, setting.map), rows, setting, run)
+        };
         let operation = FusedPool {
             map: setting.map,
             cells: cells.into(),
-            assign: forced.unwrap_or_else(|| own.into()),
+            assign,
             grid,
+            weighing: training.gradient != PoolGradient::None,
         };
         let shape = [b, n / 4, self.conv_v.bias.val().dims()[0]];
         let inputs = [
@@ -100,6 +121,7 @@ impl Pool {
             input(self.norm2.bias.val()),
             input(self.conv_skip.weight.val()),
             input(self.conv_skip.bias.val()),
+            input(weights),
         ];
         apply(operation, inputs, shape).0
     }
@@ -109,41 +131,118 @@ impl Pool {
         let folds = setting.folds;
         let regions = split(x.clone(), setting.map, folds);
         let [b, n, c] = regions.dims();
-        let map = setting.centres();
-        let m = map.elements();
-        let means = regions
-            .clone()
-            .reshape([b * map.rows, 2, map.cols, 2 * c])
-            .sum_dim(1)
-            .reshape([b * m, 2, c])
-            .sum_dim(1)
-            .reshape([b, m, c])
-            .mul_scalar(0.25);
+        let map = MapSize {
+            rows: setting.map.rows / folds,
+            cols: setting.map.cols / folds,
+        };
+        let means = windows(&regions, map);
+        let m = means.dims()[1];
         let assign = self.assign(&regions, &means, setting, run);
         // Rows of all regions, numbered on.
-        let device = assign.device();
-        let first = Tensor::<1, Int>::arange(0..b as i64, &device).mul_scalar(m as i64);
+        let first = Tensor::<1, Int>::arange(0..b as i64, &assign.device()).mul_scalar(m as i64);
         let rows = (assign + first.reshape([b, 1])).reshape([b * n]);
-        let counts = Tensor::<1>::ones([b * m], &device).select_assign(
-            0,
-            rows.clone(),
-            Tensor::ones([b * n], &device),
-            IndexingUpdateOp::Add,
-        );
-        let share = counts.recip().reshape([b * m, 1]);
-        let (rows, share) = if x.is_autodiff() {
-            (Tensor::from_inner(rows), Tensor::from_inner(share))
+        let rows = if x.is_autodiff() {
+            Tensor::from_inner(rows)
         } else {
-            (rows, share)
+            rows
         };
-        let members = regions.reshape([b * n, c]);
-        let sums = means
-            .reshape([b * m, c])
-            .select_assign(0, rows, members, IndexingUpdateOp::Add);
-        let reps = self.conv_v.rows(sums * share, run.pass.bf16);
+        let weights = self.weights(&regions, &means, rows.clone(), setting, run);
+        let members = regions.clone().reshape([b * n, c]) * weights.clone();
+        let add = IndexingUpdateOp::Add;
+        let counts = Tensor::ones([b * m, 1], &x.device());
+        let counts = counts.select_assign(0, rows.clone(), weights, add);
+        let sums = means.clone().reshape([b * m, c]);
+        let sums = sums.select_assign(0, rows, members, add);
+        let mut average = sums / counts;
+        if let PoolGradient::StraightThrough { temperature } = run.pass.pools.gradient {
+            let soft = self.softly(regions, means, setting, temperature);
+            average = average + (soft.clone() - soft.detach());
+        }
+        let reps = self.conv_v.rows(average, run.pass.bf16);
         let next = reps.dims()[1];
         let reps = join(reps.reshape([b, m, next]), setting.half(), folds);
         self.skip(x, setting.map) + self.norm2.forward(reps)
+    }
+
+    /// The members' weights [B * N, 1], and how far members are from their centres. `rows`: each element's row of `means`.
+    fn weights(
+        &self,
+        x: &Tensor<3>,
+        means: &Tensor<3>,
+        rows: Tensor<1, Int>,
+        setting: Setting,
+        run: &mut Run,
+    ) -> Tensor<2> {
+        let ([b, n, c], m) = (x.dims(), means.dims()[1]);
+        let PoolTraining { gradient, tie } = run.pass.pools;
+        let still = matches!(
+            gradient,
+            PoolGradient::None | PoolGradient::StraightThrough { .. }
+        );
+        if still && tie == 0.0 {
+            return Tensor::ones([b * n, 1], &x.device());
+        }
+        let bf16 = run.pass.bf16;
+        let keys = self.conv_f.rows(x.clone().reshape([b * n, c]), bf16);
+        let centres = self.conv_f.rows(means.clone().reshape([b * m, c]), bf16);
+        let similarity = match setting.similarity {
+            Similarity::Cosine => (unit(keys, 1) * unit(centres, 1).select(0, rows)).sum_dim(1),
+            Similarity::Dot => (keys * centres.select(0, rows)).sum_dim(1),
+            Similarity::Euclidean => -super::layers::length(keys - centres.select(0, rows), 1),
+        };
+        if tie > 0.0 {
+            let distance = similarity.clone().mean().mul_scalar(-1.0).add_scalar(1.0);
+            run.tie = Some(match run.tie.take() {
+                Some(tie) => tie + distance,
+                None => distance,
+            });
+        }
+        match gradient {
+            PoolGradient::None | PoolGradient::StraightThrough { .. } => {
+                Tensor::ones([b * n, 1], &x.device())
+            }
+            PoolGradient::Members { temperature } => (similarity.clone() - similarity.detach())
+                .div_scalar(temperature)
+                .exp(),
+            PoolGradient::Weighted { temperature } => {
+                similarity.sub_scalar(1.0).div_scalar(temperature).exp()
+            }
+        }
+    }
+
+    /// Eq. 6 with the softmax over all centres in place of the assignment: means [B * M, C], with a gradient for the keys alone.
+    fn softly(
+        &self,
+        x: Tensor<3>,
+        means: Tensor<3>,
+        setting: Setting,
+        temperature: f32,
+    ) -> Tensor<2> {
+        let ([b, _, c], m) = (x.dims(), means.dims()[1]);
+        let keys = self.conv_f.maps(x.clone(), false);
+        let centres = self.conv_f.maps(means.clone(), false);
+        let (keys, centres) = match setting.similarity {
+            Similarity::Cosine => (unit(keys, 2), unit(centres, 2)),
+            Similarity::Dot | Similarity::Euclidean => (keys, centres),
+        };
+        let mut similarity = keys.matmul(centres.clone().swap_dims(1, 2));
+        if setting.similarity == Similarity::Euclidean {
+            // The squared distance, halved, without what all centres share.
+            let squares = centres.square().sum_dim(2).reshape([b, 1, m]);
+            similarity = similarity - squares.mul_scalar(0.5);
+        }
+        if setting.locality > 0.0 {
+            let distances = Tensor::<2>::from_data(distances(setting.centres()), &x.device());
+            similarity = similarity - distances.mul_scalar(setting.locality).unsqueeze::<3>();
+        }
+        let members = softmax(similarity.div_scalar(temperature), 2);
+        let counts = members
+            .clone()
+            .sum_dim(1)
+            .add_scalar(1.0)
+            .reshape([b, m, 1]);
+        let sums = means.detach() + members.swap_dims(1, 2).matmul(x.detach());
+        (sums / counts).reshape([b * m, c])
     }
 
     /// The centre of every element of every region [B * regions, N], on the inner device. Never more than [`SIMILARITIES`] at once.
@@ -223,6 +322,19 @@ impl Pool {
             .permute([0, 2, 3, 1])
             .reshape([b, n / 4, next])
     }
+}
+
+/// The centres' first values: means of 2x2 windows [B, N / 4, C] of x [B, N, C] (SPEC 3.2).
+fn windows(x: &Tensor<3>, map: MapSize) -> Tensor<3> {
+    let [b, n, c] = x.dims();
+    let (rows, cols) = (map.rows / 2, map.cols / 2);
+    x.clone()
+        .reshape([b * rows, 2, cols, 2 * c])
+        .sum_dim(1)
+        .reshape([b * n / 4, 2, c])
+        .sum_dim(1)
+        .reshape([b, n / 4, c])
+        .mul_scalar(0.25)
 }
 
 /// Squared distances of a region's elements to its centres, in units of a centre's cell [N, M] (SPEC 3.6).

@@ -9,7 +9,7 @@ fn a_folder_becomes_a_model_that_tells_its_classes_apart() {
     let dir = tempfile::tempdir().expect("a folder");
     stripes(&dir.path().join("photos"), 24, 40);
     let mut recipe = recipe(&dir.path().join("photos"));
-    recipe.extend(["epochs=12", "mixup=0", "reprob=0", "drop-path=0", "model-ema=false", "hflip=0"].map(String::from));
+    recipe.extend(["epochs=40", "lr=4e-3", "smoothing=0", "mixup=0", "reprob=0", "drop-path=0", "model-ema=false", "hflip=0"].map(String::from));
     let mut arguments = train("first", recipe);
     arguments.push("--json".into());
     let lines = ok(dir.path(), &arguments);

@@ -1,7 +1,13 @@
 //! Folders of drawn images, and the program.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
+
+use burn::tensor::Device;
+use fec_train::model::{Fec, Init, tensors};
+use fec_train::optim::{Settings, State};
+use fec_train::recipe::Recipe;
+use fec_train::run::Folder;
 
 /// Two classes that differ in the direction of their stripes, `count` images each, `side` pixels, in DIR/CLASS/N.png.
 pub(crate) fn stripes(dir: &Path, count: u32, side: u32) {
@@ -66,16 +72,20 @@ pub(crate) fn train(name: &str, recipe: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-/// The files of the newest checkpoint, by name.
-pub(crate) fn newest(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let last = std::fs::read_to_string(run.join("last")).expect("the pointer to the last checkpoint");
-    let folder = run.join(last.trim());
-    let mut files: Vec<_> = std::fs::read_dir(&folder)
-        .expect("a checkpoint")
-        .map(|entry| entry.expect("a file").path())
-        .filter(|path| path.extension().is_some_and(|e| e == "bpk"))
-        .map(|path| (path.file_name().expect("a name").into(), std::fs::read(&path).expect("tensors")))
-        .collect();
-    files.sort();
-    files
+/// The weights of a run's newest checkpoint, then their average, bit for bit. The files themselves differ from run to run: they hold
+/// numbers by which a process tells parameters apart.
+pub(crate) fn newest(run: &Path) -> Vec<u32> {
+    let folder = Folder::open(run).expect("a run");
+    let recipe = Recipe::parse("recipe.toml", &folder.recipe().expect("a recipe"), &[] as &[&str]).expect("a recipe");
+    let config = recipe.config(2).expect("a network");
+    let fec = Fec::new(&config, Init::default(), &Device::flex().autodiff()).expect("a network");
+    let last = folder.last().expect("a checkpoint").checkpoint;
+    let state = State::load(&last.folder, fec, Settings::default(), Some(0.9)).expect("weights");
+    let average = state.average.expect("an average").fec;
+    [state.fec, average]
+        .iter()
+        .flat_map(tensors)
+        .flat_map(|(_, _, values)| values)
+        .map(f32::to_bits)
+        .collect()
 }

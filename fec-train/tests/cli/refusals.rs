@@ -50,7 +50,7 @@ fn bad_folders_and_recipes_are_one_line_each() {
             std::fs::write(broken.join(class).join(format!("{i}.jpg")), b"no picture").expect("a file");
         }
     }
-    refused(at, with(&broken, "epochs=1"), &["not one of"]);
+    refused(at, with(&broken, "epochs=1"), &["can be read", "a/0.jpg"]);
 }
 
 #[test]

@@ -12,9 +12,7 @@ fn killed_runs_end_like_one_that_was_not(kills: usize, most: u64) {
     let dir = tempfile::tempdir().expect("a folder");
     stripes(&dir.path().join("photos"), 16, 36);
     let mut recipe = recipe(&dir.path().join("photos"));
-    if kills > KILLS {
-        recipe.push("epochs=40".into());
-    }
+    recipe.push(format!("epochs={}", 15 * kills));
     ok(dir.path(), &train("whole", recipe.clone()));
     let broken = dir.path().join("runs/broken");
     let mut arguments = train("broken", recipe);
@@ -26,7 +24,7 @@ fn killed_runs_end_like_one_that_was_not(kills: usize, most: u64) {
             .spawn()
             .expect("fec-train starts");
         // Anything from before the first checkpoint on.
-        let patience = Duration::from_millis(300 + (kill as u64 * 7919) % most);
+        let patience = Duration::from_millis(150 + (kill as u64 * 7919) % most);
         std::thread::sleep(patience);
         if done < kills {
             child.kill().expect("a signal");
@@ -40,26 +38,22 @@ fn killed_runs_end_like_one_that_was_not(kills: usize, most: u64) {
         }
         done += 1;
     }
-    let (whole, broken) = (newest(&dir.path().join("runs/whole")), newest(&broken));
-    assert_eq!(whole.len(), 3, "model, optimizer, average");
-    assert!(whole == broken, "{done} kills changed the result");
-    let files = ["best.safetensors", "model.fec"];
-    for file in files {
-        let read = |run: &str| std::fs::read(dir.path().join("runs").join(run).join(file)).expect("a result");
-        let (a, b) = (read("whole"), read("broken"));
-        assert_eq!(a.len(), b.len(), "{file}");
-    }
+    assert!(done >= kills, "only {done} kills: the run is too short");
+    let whole = dir.path().join("runs/whole");
+    assert!(newest(&whole) == newest(&broken), "{done} kills changed the result");
+    let weights = |run: &std::path::Path| std::fs::read(run.join("best.safetensors")).expect("weights");
+    assert!(weights(&whole) == weights(&broken), "{done} kills changed the best weights");
 }
 
 #[test]
 fn a_killed_run_is_resumed_to_the_same_bits() {
-    killed_runs_end_like_one_that_was_not(KILLS, 900);
+    killed_runs_end_like_one_that_was_not(KILLS, 400);
 }
 
 #[test]
 #[ignore = "minutes; run with --ignored"]
 fn fifty_kills_change_nothing() {
-    killed_runs_end_like_one_that_was_not(MANY_KILLS, 2500);
+    killed_runs_end_like_one_that_was_not(MANY_KILLS, 500);
 }
 
 #[cfg(unix)]

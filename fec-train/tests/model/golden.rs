@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use fec_runtime::MapSize;
 use fec_runtime::reference::Map;
-use fec_tests::golden::{Assignments, Case, LARGE_CASES, SMALL_CASES, load};
+use fec_tests::golden::{Assignments, Case, LARGE_CASES, SMALL_CASES, load, notice};
 use fec_tests::parity::{Outcome, Subject, check};
 use fec_train::model::{Fec, Pass};
 
@@ -62,7 +62,7 @@ fn agree(names: &[&str], composed: bool) {
     let mut failures = Vec::new();
     for case in load(names) {
         let report = check(&mut Burn { composed }, &case);
-        println!("{}", report.summary);
+        notice(&report.summary);
         failures.extend(report.failures);
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

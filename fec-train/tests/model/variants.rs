@@ -8,7 +8,7 @@ use fec_runtime::config::{Config, Dispatch, MICRO, Similarity};
 use fec_runtime::reference::Network;
 use fec_tests::fixtures::size;
 use fec_tests::golden::waves;
-use fec_train::model::{Fec, Init, Pass, tensors};
+use fec_train::model::{Fec, Init, Pass, PoolGradient, PoolTraining, tensors};
 
 use crate::{batch, values};
 
@@ -79,7 +79,10 @@ fn every_variant_agrees_with_the_reference() {
                 traced: true,
                 ..Pass::default()
             };
-            let output = fec.run(batch(&[image.clone()], size, &Device::flex()), &pass);
+            let output = fec.run(
+                batch(core::slice::from_ref(&image), size, &Device::flex()),
+                &pass,
+            );
             let output = output.expect("an image");
             for clusterer in &expected.clusterers {
                 let own = &output.trace.own[&clusterer.name];
@@ -112,50 +115,116 @@ fn every_variant_agrees_with_the_reference() {
     }
 }
 
+/// Every gradient of a loss over all outputs, and the decisions.
+fn gradients(
+    fec: &Fec,
+    composed: bool,
+    pools: PoolTraining,
+) -> (BTreeMap<String, Vec<u16>>, Vec<(String, Vec<f32>)>, f32) {
+    let size = size(64, 96);
+    let images = batch(&[waves(size, 3), waves(size, 4)], size, &Device::flex());
+    let pass = Pass {
+        composed,
+        traced: true,
+        pools,
+        ..Pass::default()
+    };
+    let output = fec.run(images, &pass).expect("an image");
+    let maps = output
+        .features
+        .into_iter()
+        .map(|map| map.flatten::<1>(0, 2));
+    let logits = output.logits.into_iter().map(|logits| logits.flatten(0, 1));
+    // Not constant along a channel: a norm's gradient of that is zero.
+    let sums = maps.chain(logits).map(|x| (x.clone() * x.sin()).mean());
+    let loss = sums.reduce(|a, b| a + b).expect("an output");
+    let value = crate::values(loss.clone())[0];
+    let loss = match output.tie {
+        Some(tie) => loss + tie.mul_scalar(pools.tie),
+        None => loss,
+    };
+    let grads = burn::optim::GradientsParams::from_grads(loss.backward(), fec);
+    (
+        output.trace.own,
+        crate::gradients::named(fec, &grads),
+        value,
+    )
+}
+
+fn trainable(config: &Config) -> Fec {
+    let init = Init {
+        seed: 9,
+        layer_scale: 0.5,
+    };
+    Fec::new(config, init, &Device::flex().autodiff()).expect("in limits")
+}
+
+fn agree(name: &str, fused: &[(String, Vec<f32>)], composed: &[(String, Vec<f32>)]) {
+    for ((tensor, found), (_, expected)) in fused.iter().zip(composed) {
+        let excess = crate::gradients::excess(found, expected, 1e-6);
+        assert!(
+            excess <= 1.0,
+            "{name}: the gradient of {tensor} is off by {excess}"
+        );
+    }
+}
+
 #[test]
 fn gradients_of_every_variant_agree_between_fused_and_composed() {
-    let size = size(64, 96);
     for (name, config) in variants() {
-        let device = Device::flex().autodiff();
-        let fec = Fec::new(
-            &config,
-            Init {
-                seed: 9,
-                layer_scale: 0.5,
-            },
-            &device,
-        )
-        .expect("in limits");
-        let images = batch(&[waves(size, 3), waves(size, 4)], size, &Device::flex());
-        let grads = |composed| {
-            let pass = Pass {
-                composed,
-                traced: true,
-                ..Pass::default()
-            };
-            let output = fec.run(images.clone(), &pass).expect("an image");
-            let maps = output
-                .features
-                .into_iter()
-                .map(|map| map.flatten::<1>(0, 2));
-            let logits = output.logits.into_iter().map(|logits| logits.flatten(0, 1));
-            // Not constant along a channel: a norm's gradient of that is zero.
-            let sums = maps.chain(logits).map(|x| (x.clone() * x.sin()).mean());
-            let loss = sums.reduce(|a, b| a + b).expect("an output");
-            let grads = burn::optim::GradientsParams::from_grads(loss.backward(), &fec);
-            (output.trace.own, crate::gradients::named(&fec, &grads))
-        };
-        let ((own, fused), (expected_own, composed)) = (grads(false), grads(true));
+        let fec = trainable(&config);
+        let none = PoolTraining::default();
+        let (own, fused, _) = gradients(&fec, false, none);
+        let (expected_own, composed, _) = gradients(&fec, true, none);
         assert_eq!(
             own, expected_own,
             "{name}: close decisions, another seed would do"
         );
-        for ((tensor, found), (_, expected)) in fused.iter().zip(&composed) {
-            let excess = crate::gradients::excess(found, expected, 1e-6);
-            assert!(
-                excess <= 1.0,
-                "{name}: the gradient of {tensor} is off by {excess}"
-            );
+        agree(&name, &fused, &composed);
+    }
+}
+
+#[test]
+fn pools_learn_in_every_way_and_inference_stays_the_same() {
+    let locality = [0.01, 0.03, 0.1];
+    let folds = variants().pop().expect("folds").1;
+    let ways = [
+        PoolGradient::StraightThrough { temperature: 0.1 },
+        PoolGradient::Members { temperature: 0.5 },
+        PoolGradient::Weighted { temperature: 0.5 },
+        PoolGradient::None,
+    ];
+    for config in [Config { locality, ..MICRO }, folds] {
+        let fec = trainable(&config);
+        let (_, published, value) = gradients(&fec, false, PoolTraining::default());
+        for gradient in ways {
+            for tie in [0.0, 0.3] {
+                let pools = PoolTraining { gradient, tie };
+                if pools == PoolTraining::default() {
+                    continue;
+                }
+                let name = format!("{pools:?}");
+                let (_, fused, found) = gradients(&fec, false, pools);
+                let (_, composed, _) = gradients(&fec, true, pools);
+                agree(&name, &fused, &composed);
+                let keys = |all: &[(String, Vec<f32>)]| {
+                    let keys = all
+                        .iter()
+                        .find(|(name, _)| name == "network.1.conv_f.weight");
+                    keys.expect("a pool").1.clone()
+                };
+                assert!(
+                    keys(&fused).iter().any(|g| g.abs() > 1e-6),
+                    "{name} trains no keys"
+                );
+                assert!(keys(&published).is_empty());
+                let same = !matches!(gradient, PoolGradient::Weighted { .. });
+                assert_eq!(
+                    (found - value).abs() < 1e-6,
+                    same,
+                    "{name}: {found} for {value}"
+                );
+            }
         }
     }
 }

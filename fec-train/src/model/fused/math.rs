@@ -9,7 +9,7 @@ pub(super) fn simd<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
-/// Partial sums that a sum of products keeps.
+/// Numbers that are worked on at a time; partial sums that a sum of products keeps.
 const LANES: usize = 8;
 
 /// Sum of products, in eight partial sums.
@@ -28,20 +28,95 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     (((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))) + rest
 }
 
+/// f(y, a) element by element. The compiler makes vector instructions of eights; of loops of unknown length it makes them only
+/// for the long ones, and rows are often of 16 or 32 channels. All are read before any is written, or it could not tell that
+/// `y` and `a` do not overlap.
+#[inline(always)]
+pub(super) fn each(y: &mut [f32], a: &[f32], f: impl Fn(&mut f32, f32)) {
+    let (y, y_rest) = y.as_chunks_mut::<LANES>();
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    for (y, &a) in y.iter_mut().zip(a) {
+        let mut lanes = *y;
+        for (y, a) in lanes.iter_mut().zip(a) {
+            f(y, a);
+        }
+        *y = lanes;
+    }
+    for (y, a) in y_rest.iter_mut().zip(a_rest) {
+        f(y, *a);
+    }
+}
+
+/// f(y, a, b, c) element by element.
+#[inline(always)]
+pub(super) fn each_of_three(
+    y: &mut [f32],
+    [a, b, c]: [&[f32]; 3],
+    f: impl Fn(&mut f32, f32, f32, f32),
+) {
+    let (y, y_rest) = y.as_chunks_mut::<LANES>();
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    let (c, c_rest) = c.as_chunks::<LANES>();
+    for (((y, &a), &b), &c) in y.iter_mut().zip(a).zip(b).zip(c) {
+        let mut lanes = *y;
+        for (((y, a), b), c) in lanes.iter_mut().zip(a).zip(b).zip(c) {
+            f(y, a, b, c);
+        }
+        *y = lanes;
+    }
+    let rest = y_rest.iter_mut().zip(a_rest).zip(b_rest).zip(c_rest);
+    for (((y, a), b), c) in rest {
+        f(y, *a, *b, *c);
+    }
+}
+
+/// f(y, z, a, b) element by element.
+#[inline(always)]
+pub(super) fn each_pair(
+    y: &mut [f32],
+    z: &mut [f32],
+    a: &[f32],
+    b: &[f32],
+    f: impl Fn(&mut f32, &mut f32, f32, f32),
+) {
+    let (y, y_rest) = y.as_chunks_mut::<LANES>();
+    let (z, z_rest) = z.as_chunks_mut::<LANES>();
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    for (((y, z), &a), &b) in y.iter_mut().zip(z).zip(a).zip(b) {
+        let (mut y_lanes, mut z_lanes) = (*y, *z);
+        for (((y, z), a), b) in y_lanes.iter_mut().zip(&mut z_lanes).zip(a).zip(b) {
+            f(y, z, a, b);
+        }
+        (*y, *z) = (y_lanes, z_lanes);
+    }
+    let rest = y_rest.iter_mut().zip(z_rest).zip(a_rest).zip(b_rest);
+    for (((y, z), a), b) in rest {
+        f(y, z, *a, *b);
+    }
+}
+
 /// y += a x
 #[inline(always)]
 pub(super) fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += a * x;
-    }
+    each(y, x, |y, x| *y += a * x);
 }
 
 /// y += x
 #[inline(always)]
 pub(super) fn add(y: &mut [f32], x: &[f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += x;
+    each(y, x, |y, x| *y += x);
+}
+
+/// y *= a
+#[inline(always)]
+pub(super) fn scale(y: &mut [f32], a: f32) {
+    let (y, rest) = y.as_chunks_mut::<LANES>();
+    for y in y {
+        y.iter_mut().for_each(|y| *y *= a);
     }
+    rest.iter_mut().for_each(|y| *y *= a);
 }
 
 /// exp(-x) for x >= 0: 2^n times a polynomial, within 2 units in the last place; below 1e-37 it stays at that.
@@ -109,12 +184,12 @@ pub(super) fn gelu_and_slope(h: &mut [f32], bias: &[f32], g: &mut [f32]) {
         #[inline(always)]
         || {
             for (h, g) in h.chunks_exact_mut(width).zip(g.chunks_exact_mut(width)) {
-                for ((h, g), b) in h.iter_mut().zip(g).zip(bias) {
+                each_pair(h, g, bias, bias, |h, g, b, _| {
                     let x = *h + b;
                     let (cumulative, density) = normal(x);
                     *g = x * cumulative;
                     *h = cumulative + x * density;
-                }
+                });
             }
         },
     );
@@ -126,10 +201,10 @@ pub(super) fn gelu(h: &mut [f32], bias: &[f32]) {
         #[inline(always)]
         || {
             for h in h.chunks_exact_mut(bias.len()) {
-                for (h, b) in h.iter_mut().zip(bias) {
+                each(h, bias, |h, b| {
                     let x = *h + b;
                     *h = x * normal(x).0;
-                }
+                });
             }
         },
     );
@@ -166,10 +241,10 @@ pub(super) fn multiply_and_sum_columns(y: &mut [f32], x: &[f32], columns: usize)
         #[inline(always)]
         || {
             for (y, x) in y.chunks_exact_mut(columns).zip(x.chunks_exact(columns)) {
-                for ((y, x), sum) in y.iter_mut().zip(x).zip(&mut sums) {
+                each_pair(y, &mut sums, x, x, |y, sum, x, _| {
                     *y *= x;
                     *sum += *y;
-                }
+                });
             }
         },
     );

@@ -12,7 +12,7 @@ use fec_runtime::config::Similarity;
 
 use super::super::grid::Grid;
 use super::Fused;
-use super::math::{add, add_bias, add_scaled, dot, sigmoid, simd};
+use super::math::{add, add_bias, add_scaled, dot, scale, sigmoid, simd};
 use super::matrix::Matrix;
 use super::mlp::{kept, residual};
 use super::norm::{self, Affine, Statistics};
@@ -197,12 +197,10 @@ impl FusedMixer {
                 add(centre, &keys[n * width..(n + 1) * width]);
             }
             for centre in centre.chunks_exact_mut(d) {
-                centre.iter_mut().for_each(|c| *c *= share);
-                let scale = self.scale(centre);
-                if scale != 1.0 {
-                    centre.iter_mut().for_each(|c| *c *= scale);
-                }
-                found.centre_scale.push(scale);
+                scale(centre, share);
+                let by = self.scale(centre);
+                scale(centre, by);
+                found.centre_scale.push(by);
             }
         }
     }
@@ -304,7 +302,7 @@ impl FusedMixer {
                 }
                 members.iter_mut().for_each(|m| *m = 1.0 / *m);
                 for (row, share) in sums.chunks_exact_mut(channels).zip(&members) {
-                    row.iter_mut().for_each(|v| *v *= share);
+                    scale(row, *share);
                 }
             },
         );

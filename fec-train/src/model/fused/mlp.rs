@@ -2,7 +2,9 @@
 
 use alloc::sync::Arc;
 
-use super::math::{column_sums, gelu, gelu_and_slope, multiply_and_sum_columns, simd};
+use super::math::{
+    column_sums, each_of_three, gelu, gelu_and_slope, multiply_and_sum_columns, scale, simd,
+};
 use super::matrix::Matrix;
 use super::norm::{self, Affine, Statistics};
 use super::{Fused, Matrix as M};
@@ -116,9 +118,9 @@ pub(super) fn residual(y: &mut Matrix, x: &Matrix, bias: &[f32], scale: &[f32], 
             let images = x.chunks_exact(values).zip(y.chunks_exact_mut(values));
             for ((x, y), keep) in images.zip(keep) {
                 for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
-                    for (((x, y), b), s) in x.iter().zip(y).zip(bias).zip(scale) {
+                    each_of_three(y, [x, bias, scale], |y, x, b, s| {
                         *y = x + (*y + b) * (keep * s);
-                    }
+                    });
                 }
             }
         },
@@ -134,16 +136,19 @@ pub(super) fn kept(grad: &Matrix, keep: &[f32]) -> Matrix {
     let values = kept.values_mut();
     let length = values.len() / keep.len();
     for (values, keep) in values.chunks_exact_mut(length).zip(keep) {
-        values.iter_mut().for_each(|v| *v *= keep);
+        scale(values, *keep);
     }
     kept
 }
 
-/// Rows of `matrix` [C, K], each times its `scale` [C].
-pub(super) fn scale_rows(matrix: &[f32], scale: &[f32]) -> Vec<f32> {
-    let rows = matrix.chunks_exact(matrix.len() / scale.len()).zip(scale);
-    rows.flat_map(|(row, s)| row.iter().map(move |v| v * s))
-        .collect()
+/// Rows of `matrix` [C, K], each times its own of `scales` [C].
+pub(super) fn scale_rows(matrix: &[f32], scales: &[f32]) -> Vec<f32> {
+    let mut scaled = matrix.to_vec();
+    let columns = matrix.len() / scales.len();
+    for (row, by) in scaled.chunks_exact_mut(columns).zip(scales) {
+        scale(row, *by);
+    }
+    scaled
 }
 
 /// Through y = scale * (W h + bias), given T = grad^T h [C, K] and the sums of grad [C]: the gradients of W, bias and scale.

@@ -1,6 +1,6 @@
 //! GroupNorm with one group (SPEC 5), forward and backward: two passes over the map each.
 
-use super::math::{add, simd};
+use super::math::{add, each_of_three, each_pair, simd};
 use super::matrix::Matrix;
 
 /// Added to the variance (SPEC 5).
@@ -36,9 +36,9 @@ pub(super) fn forward(x: &[f32], images: usize, affine: Affine) -> (Matrix, Vec<
             for (x, y) in x.chunks_exact(values).zip(y.chunks_exact_mut(values)) {
                 let found = statistics(x);
                 for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
-                    for (((x, y), w), b) in x.iter().zip(y).zip(affine.weight).zip(affine.bias) {
+                    each_of_three(y, [x, affine.weight, affine.bias], |y, x, w, b| {
                         *y = (x - found.mean) * found.scale * w + b;
-                    }
+                    });
                 }
                 all.push(found);
             }
@@ -102,10 +102,10 @@ pub(super) fn backward(
                 // Per channel: sums of the gradient, and of it times the normalised value.
                 let (mut sum, mut product) = (vec![0.0; channels], vec![0.0; channels]);
                 for (x, g) in x.chunks_exact(channels).zip(grad.chunks_exact(channels)) {
-                    for (((x, g), s), p) in x.iter().zip(g).zip(&mut sum).zip(&mut product) {
+                    each_pair(&mut sum, &mut product, x, g, |s, p, x, g| {
                         *s += g;
                         *p += g * ((x - found.mean) * found.scale);
-                    }
+                    });
                 }
                 let weighted = |sums: &[f32]| {
                     let sum: f64 = sums.iter().zip(weight).map(|(s, w)| f64::from(s * w)).sum();
@@ -114,10 +114,10 @@ pub(super) fn backward(
                 let (mean, slope) = (weighted(&sum), weighted(&product));
                 let rows = x.chunks_exact(channels).zip(grad.chunks_exact(channels));
                 for ((x, g), y) in rows.zip(input.chunks_exact_mut(channels)) {
-                    for (((x, g), w), y) in x.iter().zip(g).zip(weight).zip(y) {
+                    each_of_three(y, [x, g, weight], |y, x, g, w| {
                         let normal = (x - found.mean) * found.scale;
                         *y = found.scale * (g * w - mean - normal * slope);
-                    }
+                    });
                 }
                 add(&mut of_weight, &product);
                 add(&mut of_bias, &sum);

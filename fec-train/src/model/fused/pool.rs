@@ -9,7 +9,7 @@ use fec_runtime::MapSize;
 
 use super::super::grid::Grid;
 use super::Fused;
-use super::math::{add, add_bias, add_scaled, column_sums, simd};
+use super::math::{add, add_bias, add_scaled, column_sums, dot, scale, simd};
 use super::matrix::Matrix;
 use super::norm::{self, Affine, Statistics};
 
@@ -19,7 +19,7 @@ pub(crate) use assign::{Keys, assign};
 const TAPS: usize = 9;
 
 /// The operation. Inputs: x [B, N, C], conv_v [C', C, 1, 1] and [C'], the norm's weight and bias [C'], conv_skip [C', C, 3, 3]
-/// and [C'].
+/// and [C'], and the members' weights [B, N].
 #[derive(Clone, Debug)]
 pub(crate) struct FusedPool {
     /// The map before the pool.
@@ -29,11 +29,13 @@ pub(crate) struct FusedPool {
     pub(crate) cells: Arc<[usize]>,
     /// Each element's centre [B, N], in the grid's numbering.
     pub(crate) assign: Arc<[u16]>,
+    /// The weights have a gradient.
+    pub(crate) weighing: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Saved {
-    /// 1 / (1 + members) [S], S cells of all images.
+    /// 1 / (1 + weights of the members) [S], S cells of all images.
     share: Vec<f32>,
     /// Means over centres and members [S, C].
     means: Matrix,
@@ -44,14 +46,14 @@ pub(crate) struct Saved {
     windows: Matrix,
 }
 
-impl Fused<7> for FusedPool {
+impl Fused<8> for FusedPool {
     type Saved = Saved;
 
-    fn forward(&self, inputs: &[Matrix; 7], _: bool) -> (Matrix, Saved) {
-        let [x, v, v_bias, weight, bias, skip, skip_bias] = inputs;
+    fn forward(&self, inputs: &[Matrix; 8], _: bool) -> (Matrix, Saved) {
+        let [x, v, v_bias, weight, bias, skip, skip_bias, members] = inputs;
         let next = v_bias.values().len();
         let channels = v.values().len() / next;
-        let (means, share) = self.means(x.values(), channels);
+        let (means, share) = self.means(x.values(), members.values(), channels);
         let mut reps = means.times(&v.reshape(&[next, channels]).t());
         add_bias(reps.values_mut(), v_bias.values());
         let affine = Affine {
@@ -76,8 +78,8 @@ impl Fused<7> for FusedPool {
         (y, saved)
     }
 
-    fn backward(&self, inputs: &[Matrix; 7], saved: &Saved, grad: Matrix) -> [Matrix; 7] {
-        let [x, v, v_bias, weight, _, skip, _] = inputs;
+    fn backward(&self, inputs: &[Matrix; 8], saved: &Saved, grad: Matrix) -> [Matrix; 8] {
+        let [x, v, v_bias, weight, _, skip, _, members] = inputs;
         let next = v_bias.values().len();
         let channels = v.values().len() / next;
         let grad = grad.reshape(&[grad.values().len() / next, next]);
@@ -95,7 +97,18 @@ impl Fused<7> for FusedPool {
         let of_windows = grad.times(&by_tap(skip, next, channels).view());
         let mut of_x = vec![0.0; x.values().len()];
         self.through_windows(of_windows.values(), &mut of_x, channels);
-        self.through_means(of_means, &saved.share, &mut of_x, channels);
+        let of_means = scale_by_row(of_means, &saved.share, channels);
+        self.through_means(of_means.values(), members.values(), &mut of_x, channels);
+        let of_members = if self.weighing {
+            self.through_weights(
+                of_means.values(),
+                saved.means.values(),
+                x.values(),
+                channels,
+            )
+        } else {
+            vec![0.0; members.values().len()]
+        };
         let vector = |values: Vec<f32>| Matrix::new(values, &[next]);
         let rows = self.images() * self.elements();
         [
@@ -106,6 +119,7 @@ impl Fused<7> for FusedPool {
             vector(of_bias),
             of_skip.view().swap(1, 2).copied(),
             vector(column_sums(grad.values(), next)),
+            Matrix::new(of_members, &[rows]),
         ]
     }
 }
@@ -132,8 +146,8 @@ impl FusedPool {
         r / self.elements() * self.cells.len() + self.cells[usize::from(self.assign[r])]
     }
 
-    /// Eq. 6 on x: the means over centre and members [S, C], and 1 / (1 + members).
-    fn means(&self, x: &[f32], channels: usize) -> (Matrix, Vec<f32>) {
+    /// Eq. 6 on x: the means over centre and members [S, C], and 1 / (1 + weights of the members).
+    fn means(&self, x: &[f32], weights: &[f32], channels: usize) -> (Matrix, Vec<f32>) {
         let all = self.images() * self.cells.len();
         let mut sums = vec![0.0; all * channels];
         let mut members = vec![1.0f32; all];
@@ -147,14 +161,15 @@ impl FusedPool {
                         add_scaled(sums, share, &x[r * channels..(r + 1) * channels]);
                     },
                 );
-                for (r, x) in x.chunks_exact(channels).enumerate() {
+                for (r, (x, w)) in x.chunks_exact(channels).zip(weights).enumerate() {
                     let cell = self.cell(r);
-                    add(&mut sums[cell * channels..(cell + 1) * channels], x);
-                    members[cell] += 1.0;
+                    let sums = &mut sums[cell * channels..(cell + 1) * channels];
+                    add_scaled(sums, *w, x);
+                    members[cell] += w;
                 }
                 for (row, members) in sums.chunks_exact_mut(channels).zip(&mut members) {
                     *members = 1.0 / *members;
-                    row.iter_mut().for_each(|v| *v *= *members);
+                    scale(row, *members);
                 }
             },
         );
@@ -175,16 +190,15 @@ impl FusedPool {
         }
     }
 
-    /// Adds what comes through the means to the gradient of x.
-    fn through_means(&self, of_means: Matrix, share: &[f32], of_x: &mut [f32], channels: usize) {
-        let of_means = scale_by_row(of_means, share, channels);
-        let of_means = of_means.values();
+    /// Adds what comes through the means to the gradient of x. `of_means`: of the sums of weighed members [S, C].
+    fn through_means(&self, of_means: &[f32], weights: &[f32], of_x: &mut [f32], channels: usize) {
         simd(
             #[inline(always)]
             || {
-                for (r, of_x) in of_x.chunks_exact_mut(channels).enumerate() {
+                for (r, (of_x, w)) in of_x.chunks_exact_mut(channels).zip(weights).enumerate() {
                     let cell = self.cell(r);
-                    add(of_x, &of_means[cell * channels..(cell + 1) * channels]);
+                    let of_mean = &of_means[cell * channels..(cell + 1) * channels];
+                    add_scaled(of_x, *w, of_mean);
                 }
                 self.each_window(
                     #[inline(always)]
@@ -195,6 +209,33 @@ impl FusedPool {
                 );
             },
         );
+    }
+
+    /// The gradients of the members' weights: a mean moves towards the member by what its weight grows, times its share.
+    fn through_weights(
+        &self,
+        of_means: &[f32],
+        means: &[f32],
+        x: &[f32],
+        channels: usize,
+    ) -> Vec<f32> {
+        simd(
+            #[inline(always)]
+            || {
+                let towards = means
+                    .chunks_exact(channels)
+                    .zip(of_means.chunks_exact(channels));
+                let there: Vec<f32> = towards.map(|(mean, of_mean)| dot(mean, of_mean)).collect();
+                let of_weight = |(r, x): (usize, &[f32])| {
+                    let cell = self.cell(r);
+                    dot(x, &of_means[cell * channels..(cell + 1) * channels]) - there[cell]
+                };
+                x.chunks_exact(channels)
+                    .enumerate()
+                    .map(of_weight)
+                    .collect()
+            },
+        )
     }
 
     /// The windows of conv_skip [S, 9 C]: stride 2, one row and column of zeros around the map.
@@ -248,10 +289,10 @@ impl FusedPool {
 }
 
 /// Rows of `matrix` [S, C], each times its own number.
-fn scale_by_row(mut matrix: Matrix, scale: &[f32], channels: usize) -> Matrix {
-    let rows = matrix.values_mut().chunks_exact_mut(channels).zip(scale);
-    for (row, scale) in rows {
-        row.iter_mut().for_each(|v| *v *= scale);
+fn scale_by_row(mut matrix: Matrix, scales: &[f32], channels: usize) -> Matrix {
+    let rows = matrix.values_mut().chunks_exact_mut(channels).zip(scales);
+    for (row, by) in rows {
+        scale(row, *by);
     }
     matrix
 }

@@ -3,7 +3,7 @@
 
 use fec_runtime::config::Similarity;
 
-use super::super::math::{add, add_scaled, column_sums, dot, simd};
+use super::super::math::{add, add_scaled, column_sums, dot, each, each_pair, scale, simd};
 use super::super::matrix::Matrix;
 use super::super::mlp::scale_rows;
 use super::super::norm;
@@ -35,12 +35,7 @@ pub(super) fn backward(
     let kept = kept(&grad, &mixer.keep);
 
     // Dispatch: to the projected representatives and to the weights.
-    let scaled: Vec<f32> = saved
-        .projected
-        .values()
-        .chunks_exact(channels)
-        .flat_map(|row| row.iter().zip(scale.values()).map(|(p, s)| p * s))
-        .collect();
+    let scaled = scale_columns(saved.projected.values(), scale.values());
     let (sums, of_weights) = through_dispatch(mixer, saved, kept.values(), &scaled, channels);
     let bias_sums = column_sums(kept.values(), channels);
     let of_scale = of_scale(
@@ -49,10 +44,7 @@ pub(super) fn backward(
         proj_bias.values(),
         &bias_sums,
     );
-    let scaled_sums: Vec<f32> = sums
-        .chunks_exact(channels)
-        .flat_map(|row| row.iter().zip(scale.values()).map(|(p, s)| p * s))
-        .collect();
+    let scaled_sums = scale_columns(&sums, scale.values());
     let of_projected = Matrix::new(scaled_sums, &[heads, all, channels]);
 
     // proj and v, on the representatives.
@@ -101,6 +93,20 @@ pub(super) fn backward(
         vector(vec![of_choice[1]]),
         vector(of_scale),
     ]
+}
+
+/// The rows of `matrix` [R, C] times `scale` [C].
+fn scale_columns(matrix: &[f32], scale: &[f32]) -> Vec<f32> {
+    let mut scaled = matrix.to_vec();
+    simd(
+        #[inline(always)]
+        || {
+            for row in scaled.chunks_exact_mut(scale.len()) {
+                each(row, scale, |v, s| *v *= s);
+            }
+        },
+    );
+    scaled
 }
 
 /// The sums over members of weight times gradient [E, S, C], and the weights' gradients [R, E].
@@ -265,19 +271,17 @@ impl Pair {
             // s = k̂·ĉ: ds/dk = (ĉ - s k̂) / |k|, and the same with k and c exchanged.
             Similarity::Cosine => {
                 let (a, b) = (g * self.key_scale, g * self.centre_scale);
-                let vectors = key.iter().zip(centre).zip(of_key).zip(of_centre);
-                for (((k, c), of_key), of_centre) in vectors {
+                each_pair(of_key, of_centre, key, centre, |of_key, of_centre, k, c| {
                     let k = k * self.key_scale;
                     *of_key = a * (c - self.value * k);
                     *of_centre += b * (k - self.value * c);
-                }
+                });
             }
             Similarity::Dot => {
-                let vectors = key.iter().zip(centre).zip(of_key).zip(of_centre);
-                for (((k, c), of_key), of_centre) in vectors {
+                each_pair(of_key, of_centre, key, centre, |of_key, of_centre, k, c| {
                     *of_key = g * c;
                     *of_centre += g * k;
-                }
+                });
             }
             // s = -|c - k|: ds/dk = (c - k) / |c - k|; 0 where they are equal.
             Similarity::Euclidean => {
@@ -286,11 +290,10 @@ impl Pair {
                 } else {
                     -g / self.value
                 };
-                let vectors = key.iter().zip(centre).zip(of_key).zip(of_centre);
-                for (((k, c), of_key), of_centre) in vectors {
+                each_pair(of_key, of_centre, key, centre, |of_key, of_centre, k, c| {
                     *of_key = share * (c - k);
                     *of_centre -= share * (c - k);
-                }
+                });
             }
         }
     }
@@ -311,7 +314,7 @@ fn through_means(
         #[inline(always)]
         || {
             for (row, share) in of_means.chunks_exact_mut(channels).zip(&saved.found.share) {
-                row.iter_mut().for_each(|v| *v *= share);
+                scale(row, *share);
             }
             for (r, of_x) in of_normal.chunks_exact_mut(channels).enumerate() {
                 let image = r / mixer.elements() * per_image;
