@@ -194,7 +194,10 @@ pub fn save(fec: &Fec, path: &Path, more: &[(&str, String)]) -> io::Result<()> {
         more.iter()
             .map(|(key, value)| (key.to_string(), value.clone())),
     );
-    let all = safetensors::serialize(views, Some(metadata)).map_err(io::Error::other)?;
+    let all = with_metadata(
+        &safetensors::serialize(views, None).map_err(io::Error::other)?,
+        &metadata,
+    )?;
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -206,8 +209,26 @@ pub fn save(fec: &Fec, path: &Path, more: &[(&str, String)]) -> io::Result<()> {
     Ok(())
 }
 
+/// A safetensors file with metadata in their order, so that the same weights give the same bytes: the library takes them from a map
+/// whose order is another one in every process. Offsets count from the end of the header, which may grow.
+fn with_metadata(file: &[u8], metadata: &BTreeMap<String, String>) -> io::Result<Vec<u8>> {
+    let (length, rest) = file.split_at_checked(8).ok_or(io::ErrorKind::InvalidData)?;
+    let length = length.try_into().map(u64::from_le_bytes).unwrap_or(0) as usize;
+    let (header, data) = rest
+        .split_at_checked(length)
+        .ok_or(io::ErrorKind::InvalidData)?;
+    let mut all = br#"{"__metadata__":"#.to_vec();
+    all.extend(serde_json::to_vec(metadata)?);
+    if header.trim_ascii() != b"{}" {
+        all.push(b',');
+    }
+    all.extend(header.trim_ascii().strip_prefix(b"{").unwrap_or_default());
+    all.resize(all.len().next_multiple_of(8), b' ');
+    Ok([&(all.len() as u64).to_le_bytes()[..], &all, data].concat())
+}
+
 /// What the tensors' shapes do not say.
-fn metadata(config: &Config) -> std::collections::HashMap<String, String> {
+fn metadata(config: &Config) -> BTreeMap<String, String> {
     let alike = |other: &Config| {
         let mut other = *other;
         (other.classes, other.locality) = (config.classes, config.locality);

@@ -9,32 +9,72 @@ fn a_folder_becomes_a_model_that_tells_its_classes_apart() {
     let dir = tempfile::tempdir().expect("a folder");
     stripes(&dir.path().join("photos"), 24, 40);
     let mut recipe = recipe(&dir.path().join("photos"));
-    recipe.extend(["epochs=40", "lr=4e-3", "smoothing=0", "mixup=0", "reprob=0", "drop-path=0", "model-ema=false", "hflip=0"].map(String::from));
+    recipe.extend(
+        [
+            "epochs=40",
+            "lr=4e-3",
+            "smoothing=0",
+            "mixup=0",
+            "reprob=0",
+            "drop-path=0",
+            "model-ema=false",
+            "hflip=0",
+        ]
+        .map(String::from),
+    );
     let mut arguments = train("first", recipe);
     arguments.push("--json".into());
     let lines = ok(dir.path(), &arguments);
-    let last: serde_json::Value = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
+    let last: serde_json::Value =
+        serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
     assert!(last["top1"].as_f64() >= Some(90.0), "{last}");
 
     let run = dir.path().join("runs/first");
-    for file in ["recipe.toml", "split.csv", "classes.txt", "summary.csv", "metrics.jsonl", "curves.svg", "report.html", "best.safetensors", "model.fec"] {
+    for file in [
+        "recipe.toml",
+        "split.csv",
+        "classes.txt",
+        "summary.csv",
+        "metrics.jsonl",
+        "curves.svg",
+        "report.html",
+        "best.safetensors",
+        "model.fec",
+    ] {
         assert!(run.join(file).is_file(), "{file} is missing");
     }
     let first_loss = losses(&run).first().copied().expect("a row");
     let last_loss = losses(&run).last().copied().expect("a row");
-    assert!(last_loss < first_loss / 2.0, "loss {first_loss} -> {last_loss}");
+    assert!(
+        last_loss < first_loss / 2.0,
+        "loss {first_loss} -> {last_loss}"
+    );
     let page = std::fs::read_to_string(run.join("report.html")).expect("the page");
-    assert!(page.contains("</html>") && page.contains("across"), "no page");
+    assert!(
+        page.contains("</html>") && page.contains("across"),
+        "no page"
+    );
 
     // The run's weights are what PyTorch users read, and pack to the same network.
     ok(dir.path(), &["export", "runs/first", "-o", "out.fec"]);
-    let (exported, packed) = (read(dir.path().join("out.fec")), read(run.join("model.fec")));
+    let (exported, packed) = (
+        read(dir.path().join("out.fec")),
+        read(run.join("model.fec")),
+    );
     let (a, b) = (logits(&exported), logits(&packed));
     assert_eq!(a, b);
-    ok(dir.path(), &["export", "runs/first", "-o", "out.safetensors"]);
-    let both = [dir.path().join("out.safetensors"), run.join("best.safetensors")].map(|p| std::fs::read(p).expect("weights"));
+    ok(
+        dir.path(),
+        &["export", "runs/first", "-o", "out.safetensors"],
+    );
+    let both = [
+        dir.path().join("out.safetensors"),
+        run.join("best.safetensors"),
+    ]
+    .map(|p| std::fs::read(p).expect("weights"));
     assert!(both[0] == both[1]);
-    fec_train::export::check(&run.join("best.safetensors")).expect("the converter reads the weights");
+    fec_train::export::check(&run.join("best.safetensors"))
+        .expect("the converter reads the weights");
 
     let eval = ok(dir.path(), &["eval", "runs/first", "--json"]);
     let eval: serde_json::Value = serde_json::from_str(eval.trim()).expect("JSON");
@@ -45,7 +85,9 @@ fn a_folder_becomes_a_model_that_tells_its_classes_apart() {
 fn losses(run: &std::path::Path) -> Vec<f64> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
     text.lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["train_loss"].as_f64())
+        .filter_map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["train_loss"].as_f64()
+        })
         .collect()
 }
 
@@ -56,11 +98,18 @@ fn read(path: std::path::PathBuf) -> AlignedBytes {
 /// Logits of the formula image.
 fn logits(file: &AlignedBytes) -> Vec<f32> {
     let model = Model::from_bytes(file.as_bytes()).expect("a model");
-    let size = ImageSize { height: 32, width: 32 };
+    let size = ImageSize {
+        height: 32,
+        width: 32,
+    };
     let plan = model.plan(size).expect("a plan");
     let mut arena = AlignedBytes::zeroed(plan.arena_len());
     let mut session = Session::new(&model, plan, arena.as_bytes_mut()).expect("a session");
-    session.run(&Image::formula(size, 0)).expect("logits").logits().to_vec()
+    session
+        .run(&Image::formula(size, 0))
+        .expect("logits")
+        .logits()
+        .to_vec()
 }
 
 #[test]

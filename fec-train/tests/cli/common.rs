@@ -20,9 +20,15 @@ pub(crate) fn stripes(dir: &Path, count: u32, side: u32) {
                 let along = if class == 0 { y } else { x };
                 let on = (along + phase) / (period / 2) % 2 == 0;
                 let grain = ((x * 7 + y * 13 + i * 29) % 23) as u8;
-                image::Rgb(if on { [200 + grain, 180, 90 + (i * 8 % 60) as u8] } else { [30, 40 + grain, 60] })
+                image::Rgb(if on {
+                    [200 + grain, 180, 90 + (i * 8 % 60) as u8]
+                } else {
+                    [30, 40 + grain, 60]
+                })
             });
-            image.save(folder.join(format!("{i}.png"))).expect("a picture");
+            image
+                .save(folder.join(format!("{i}.png")))
+                .expect("a picture");
         }
     }
 }
@@ -31,9 +37,22 @@ pub(crate) fn stripes(dir: &Path, count: u32, side: u32) {
 pub(crate) fn recipe(data: &Path) -> Vec<String> {
     let data = format!("data={}", data.display());
     [
-        "initial-checkpoint=none", "img-size=32", "batch-size=8", "epochs=3", "warmup-epochs=1", "lr=2e-3", "workers=2",
-        "max-minutes=0", "layer-scale=0.1", "model=micro", "mixup=0.2", "reprob=0.2", "drop-path=0.1", "model-ema=true",
-        "model-ema-decay=0.9", "device=cpu",
+        "initial-checkpoint=none",
+        "img-size=32",
+        "batch-size=8",
+        "epochs=3",
+        "warmup-epochs=1",
+        "lr=2e-3",
+        "workers=2",
+        "max-minutes=0",
+        "layer-scale=0.1",
+        "model=micro",
+        "mixup=0.2",
+        "reprob=0.2",
+        "drop-path=0.1",
+        "model-ema=true",
+        "model-ema-decay=0.9",
+        "device=cpu",
     ]
     .map(String::from)
     .into_iter()
@@ -49,7 +68,9 @@ pub(crate) fn command(folder: &Path, arguments: &[impl AsRef<std::ffi::OsStr>]) 
 }
 
 pub(crate) fn run(folder: &Path, arguments: &[impl AsRef<std::ffi::OsStr>]) -> Output {
-    command(folder, arguments).output().expect("fec-train starts")
+    command(folder, arguments)
+        .output()
+        .expect("fec-train starts")
 }
 
 /// The same, where it must go well; gives standard output.
@@ -59,7 +80,11 @@ pub(crate) fn ok(folder: &Path, arguments: &[impl AsRef<std::ffi::OsStr>]) -> St
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
     );
-    assert!(output.status.success(), "{}\n{text}\n{messages}", output.status);
+    assert!(
+        output.status.success(),
+        "{}\n{text}\n{messages}",
+        output.status
+    );
     text
 }
 
@@ -76,7 +101,12 @@ pub(crate) fn train(name: &str, recipe: Vec<String>) -> Vec<String> {
 /// numbers by which a process tells parameters apart.
 pub(crate) fn newest(run: &Path) -> Vec<u32> {
     let folder = Folder::open(run).expect("a run");
-    let recipe = Recipe::parse("recipe.toml", &folder.recipe().expect("a recipe"), &[] as &[&str]).expect("a recipe");
+    let recipe = Recipe::parse(
+        "recipe.toml",
+        &folder.recipe().expect("a recipe"),
+        &[] as &[&str],
+    )
+    .expect("a recipe");
     let config = recipe.config(2).expect("a network");
     let fec = Fec::new(&config, Init::default(), &Device::flex().autodiff()).expect("a network");
     let last = folder.last().expect("a checkpoint").checkpoint;

@@ -9,10 +9,17 @@ fn refused(folder: &Path, recipe: Vec<String>, words: &[&str]) {
     let output = run(folder, &train("none", recipe));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(matches!(output.status.code(), Some(1 | 2)), "{text}");
-    let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
+    let errors: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
     assert_eq!(errors.len(), 1, "{text}");
     for word in words {
-        assert!(errors[0].contains(word), "'{word}' is not in: {}", errors[0]);
+        assert!(
+            errors[0].contains(word),
+            "'{word}' is not in: {}",
+            errors[0]
+        );
     }
     assert!(!folder.join("runs/none").exists(), "a run is left");
 }
@@ -35,8 +42,16 @@ fn bad_folders_and_recipes_are_one_line_each() {
     refused(at, with(&photos, "img-size=50"), &["img-size", "64"]);
     refused(at, with(&photos, "device=cuda:7"), &["device"]);
     refused(at, with(&photos, "model=nani"), &["nani", "nano"]);
-    refused(at, with(&photos, "initial-checkpoint=default"), &["default", "model"]);
-    refused(at, with(&photos, "initial-checkpoint=gone.safetensors"), &["gone.safetensors"]);
+    refused(
+        at,
+        with(&photos, "initial-checkpoint=default"),
+        &["default", "model"],
+    );
+    refused(
+        at,
+        with(&photos, "initial-checkpoint=gone.safetensors"),
+        &["gone.safetensors"],
+    );
 
     let one = at.join("one");
     std::fs::create_dir_all(one.join("lonely")).expect("a folder");
@@ -47,7 +62,8 @@ fn bad_folders_and_recipes_are_one_line_each() {
     for class in ["a", "b"] {
         std::fs::create_dir_all(broken.join(class)).expect("a folder");
         for i in 0..3 {
-            std::fs::write(broken.join(class).join(format!("{i}.jpg")), b"no picture").expect("a file");
+            std::fs::write(broken.join(class).join(format!("{i}.jpg")), b"no picture")
+                .expect("a file");
         }
     }
     refused(at, with(&broken, "epochs=1"), &["can be read", "a/0.jpg"]);
@@ -58,7 +74,10 @@ fn a_run_is_never_overwritten() {
     let dir = tempfile::tempdir().expect("a folder");
     stripes(&dir.path().join("photos"), 6, 36);
     std::fs::create_dir_all(dir.path().join("runs/taken")).expect("a folder");
-    let output = run(dir.path(), &train("taken", recipe(&dir.path().join("photos"))));
+    let output = run(
+        dir.path(),
+        &train("taken", recipe(&dir.path().join("photos"))),
+    );
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("never overwritten"), "{text}");

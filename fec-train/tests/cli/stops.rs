@@ -40,9 +40,16 @@ fn killed_runs_end_like_one_that_was_not(kills: usize, most: u64) {
     }
     assert!(done >= kills, "only {done} kills: the run is too short");
     let whole = dir.path().join("runs/whole");
-    assert!(newest(&whole) == newest(&broken), "{done} kills changed the result");
-    let weights = |run: &std::path::Path| std::fs::read(run.join("best.safetensors")).expect("weights");
-    assert!(weights(&whole) == weights(&broken), "{done} kills changed the best weights");
+    assert!(
+        newest(&whole) == newest(&broken),
+        "{done} kills changed the result"
+    );
+    let weights =
+        |run: &std::path::Path| std::fs::read(run.join("best.safetensors")).expect("weights");
+    assert!(
+        weights(&whole) == weights(&broken),
+        "{done} kills changed the best weights"
+    );
 }
 
 #[test]
@@ -63,7 +70,9 @@ fn ctrl_c_leaves_a_checkpoint_and_ends_with_130() {
     stripes(&dir.path().join("photos"), 16, 36);
     let mut recipe = recipe(&dir.path().join("photos"));
     recipe.push("epochs=2000".into());
-    let mut child = command(dir.path(), &train("long", recipe)).spawn().expect("fec-train starts");
+    let mut child = command(dir.path(), &train("long", recipe))
+        .spawn()
+        .expect("fec-train starts");
     let checkpoint = dir.path().join("runs/long/last");
     for _ in 0..600 {
         if checkpoint.is_file() {
