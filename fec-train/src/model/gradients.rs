@@ -13,10 +13,13 @@ use fec_runtime::{Error, ImageSize};
 
 use super::fused::on_cpu;
 use super::names::{Mapper, Replace};
-use super::{Fec, Pass};
+use super::{DropPath, Fec, Pass};
 
-/// Most images of a part, and most pixels where images are large. At 64 px and 16 images the widest map of nano has 1 MiB.
-const PART_IMAGES: usize = 16;
+/// Parts of a batch, for so many threads to share; fewer where the batch is small.
+const PARTS: usize = 8;
+/// Most images of a part, and most pixels where images are large: 32 of 64 px. More maps at once than that leave a core's
+/// second-level cache (32 images a part take 6 % less time a step than 16, nano at 64 px).
+const PART_IMAGES: usize = 32;
 const PART_PIXELS: usize = PART_IMAGES * 64 * 64;
 
 /// The gradient of a batch.
@@ -46,7 +49,7 @@ pub struct Batch<'a> {
 ///
 /// # Errors
 /// [`Error::Size`] for an image size that the network does not take, [`Error::PixelCount`] for images or targets of another
-/// number of values.
+/// number of values, [`Error::OutOfRange`] for drop path of another number of images.
 pub fn gradients(fec: &Fec, batch: Batch, pass: &Pass) -> Result<Gradient, Error> {
     let pixels = batch.size.height * batch.size.width;
     let classes = fec.config().classes;
@@ -60,12 +63,21 @@ pub fn gradients(fec: &Fec, batch: Batch, pass: &Pass) -> Result<Gradient, Error
         }
     }
     fec.config().check_size(batch.size)?;
+    if let Some(given) = pass.drop_path.as_ref().map(DropPath::images)
+        && given != count
+    {
+        return Err(Error::OutOfRange {
+            given,
+            limit: count,
+        });
+    }
     let on_cpu = fec
         .head
         .as_ref()
         .is_none_or(|head| on_cpu(&head.weight.val()));
     let part = if on_cpu {
-        (PART_PIXELS / pixels).clamp(1, PART_IMAGES)
+        let fitting = (PART_PIXELS / pixels).clamp(1, PART_IMAGES);
+        count.div_ceil(PARTS).min(fitting)
     } else {
         count
     };

@@ -148,11 +148,20 @@ impl Fec {
     /// Runs as `pass` says.
     ///
     /// # Errors
-    /// [`Error::Size`] and [`Error::Limit`] for an image size that the network does not take.
+    /// [`Error::Size`] and [`Error::Limit`] for an image size that the network does not take, [`Error::OutOfRange`] for drop path
+    /// of another number of images.
+    ///
+    /// # Panics
+    /// When forced assignments are fewer than the elements, or not those of centres.
     pub fn run(&self, images: Tensor<4>, pass: &Pass) -> Result<Output, Error> {
         let [b, height, width, _] = images.dims();
         let size = ImageSize { height, width };
         self.config.check_size(size)?;
+        if let Some(given) = pass.drop_path.as_ref().map(DropPath::images)
+            && given != b
+        {
+            return Err(Error::OutOfRange { given, limit: b });
+        }
         let mut run = Run {
             pass,
             trace: Trace::default(),

@@ -122,6 +122,11 @@ impl DropPath {
         Self((0..2 * blocks).map(branch).collect())
     }
 
+    /// Images of the batch it was drawn for.
+    pub fn images(&self) -> usize {
+        self.0.first().map_or(0, |keep| keep.len())
+    }
+
     /// Those of some of the images.
     pub(super) fn part(&self, images: core::ops::Range<usize>) -> Self {
         let part = |keep: &Arc<[f32]>| keep.get(images.clone()).unwrap_or_default().into();

@@ -3,6 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
+use fec_runtime::Error;
 use fec_runtime::config::NANO;
 use fec_runtime::formula::TensorFormula;
 use fec_tests::fixtures::size;
@@ -333,4 +334,58 @@ fn three_steps_and_three_after_loading_equal_six() {
     let average = |state: &State| tensors(&state.average.as_ref().expect("an average").fec);
     assert_eq!(average(&state), average(&loaded));
     assert_ne!(average(&state), tensors(&state.fec));
+}
+
+#[test]
+fn batches_that_do_not_fit_are_refused() {
+    let fec = formula(&Device::flex().autodiff());
+    let (images, targets) = (images(2), vec![0.1; 20]);
+    let refused = |images: &[f32], targets: &[f32], pass: &Pass| {
+        gradients(&fec, batch(images, targets), pass).expect_err("refused")
+    };
+    let pass = Pass::default();
+    assert_eq!(
+        refused(&images[3..], &targets, &pass),
+        Error::PixelCount {
+            needed: 24_576,
+            given: 24_573
+        }
+    );
+    assert_eq!(
+        refused(&images, &targets[1..], &pass),
+        Error::PixelCount {
+            needed: 12_288,
+            given: 24_576
+        }
+    );
+    assert_eq!(
+        refused(&[], &[], &pass),
+        Error::PixelCount {
+            needed: 0,
+            given: 0
+        }
+    );
+    let drop_path = Pass {
+        drop_path: Some(DropPath::draw(0.1, fec.blocks(), 3, 0, 0)),
+        ..Pass::default()
+    };
+    assert_eq!(
+        refused(&images, &targets, &drop_path),
+        Error::OutOfRange { given: 3, limit: 2 }
+    );
+    let odd = Batch {
+        images: &images,
+        targets: &targets,
+        size: size(64 * 2, 32),
+    };
+    assert!(gradients(&fec, odd, &pass).is_ok());
+    let odd = Batch {
+        images: &images[..2 * 48 * 48 * 3],
+        targets: &targets,
+        size: size(48, 48),
+    };
+    assert!(matches!(
+        gradients(&fec, odd, &pass),
+        Err(Error::Size { .. })
+    ));
 }

@@ -115,12 +115,15 @@ fn every_variant_agrees_with_the_reference() {
     }
 }
 
-/// Every gradient of a loss over all outputs, and the decisions.
-fn gradients(
-    fec: &Fec,
-    composed: bool,
-    pools: PoolTraining,
-) -> (BTreeMap<String, Vec<u16>>, Vec<(String, Vec<f32>)>, f32) {
+/// What [`gradients`] gives.
+struct Found {
+    own: BTreeMap<String, Vec<u16>>,
+    gradients: Vec<(String, Vec<f32>)>,
+    value: f32,
+}
+
+/// Every gradient of a loss over all outputs, the loss, and the decisions.
+fn gradients(fec: &Fec, composed: bool, pools: PoolTraining) -> Found {
     let size = size(64, 96);
     let images = batch(&[waves(size, 3), waves(size, 4)], size, &Device::flex());
     let pass = Pass {
@@ -144,11 +147,11 @@ fn gradients(
         None => loss,
     };
     let grads = burn::optim::GradientsParams::from_grads(loss.backward(), fec);
-    (
-        output.trace.own,
-        crate::gradients::named(fec, &grads),
+    Found {
+        own: output.trace.own,
+        gradients: crate::gradients::named(fec, &grads),
         value,
-    )
+    }
 }
 
 fn trainable(config: &Config) -> Fec {
@@ -174,13 +177,12 @@ fn gradients_of_every_variant_agree_between_fused_and_composed() {
     for (name, config) in variants() {
         let fec = trainable(&config);
         let none = PoolTraining::default();
-        let (own, fused, _) = gradients(&fec, false, none);
-        let (expected_own, composed, _) = gradients(&fec, true, none);
+        let (fused, composed) = (gradients(&fec, false, none), gradients(&fec, true, none));
         assert_eq!(
-            own, expected_own,
+            fused.own, composed.own,
             "{name}: close decisions, another seed would do"
         );
-        agree(&name, &fused, &composed);
+        agree(&name, &fused.gradients, &composed.gradients);
     }
 }
 
@@ -196,7 +198,7 @@ fn pools_learn_in_every_way_and_inference_stays_the_same() {
     ];
     for config in [Config { locality, ..MICRO }, folds] {
         let fec = trainable(&config);
-        let (_, published, value) = gradients(&fec, false, PoolTraining::default());
+        let published = gradients(&fec, false, PoolTraining::default());
         for gradient in ways {
             for tie in [0.0, 0.3] {
                 let pools = PoolTraining { gradient, tie };
@@ -204,9 +206,9 @@ fn pools_learn_in_every_way_and_inference_stays_the_same() {
                     continue;
                 }
                 let name = format!("{pools:?}");
-                let (_, fused, found) = gradients(&fec, false, pools);
-                let (_, composed, _) = gradients(&fec, true, pools);
-                agree(&name, &fused, &composed);
+                let fused = gradients(&fec, false, pools);
+                let composed = gradients(&fec, true, pools);
+                agree(&name, &fused.gradients, &composed.gradients);
                 let keys = |all: &[(String, Vec<f32>)]| {
                     let keys = all
                         .iter()
@@ -214,15 +216,17 @@ fn pools_learn_in_every_way_and_inference_stays_the_same() {
                     keys.expect("a pool").1.clone()
                 };
                 assert!(
-                    keys(&fused).iter().any(|g| g.abs() > 1e-6),
+                    keys(&fused.gradients).iter().any(|g| g.abs() > 1e-6),
                     "{name} trains no keys"
                 );
-                assert!(keys(&published).is_empty());
+                assert!(keys(&published.gradients).is_empty());
                 let same = !matches!(gradient, PoolGradient::Weighted { .. });
                 assert_eq!(
-                    (found - value).abs() < 1e-6,
+                    (fused.value - published.value).abs() < 1e-6,
                     same,
-                    "{name}: {found} for {value}"
+                    "{name}: {} for {}",
+                    fused.value,
+                    published.value
                 );
             }
         }

@@ -16,6 +16,7 @@ use super::math::{add, add_bias, add_scaled, dot, scale, sigmoid, simd};
 use super::matrix::Matrix;
 use super::mlp::{kept, residual};
 use super::norm::{self, Affine, Statistics};
+use super::product::by_rows;
 
 /// Vectors are divided by their length, or by this where it is shorter (SPEC 3.3).
 const SHORTEST: f32 = 1e-12;
@@ -101,7 +102,7 @@ impl Fused<12> for FusedMixer {
             bias: bias.values(),
         };
         let (normal, statistics) = norm::forward(x.values(), self.keep.len(), affine);
-        let mut keys = normal.times(&f.reshape(&[width, channels]).t());
+        let mut keys = by_rows(normal.values(), f.values(), channels);
         add_bias(keys.values_mut(), f_bias.values());
         let choice = (alpha.values()[0], beta.values()[0]);
         let mut found = self.assign(keys.values(), width, choice);

@@ -7,6 +7,7 @@ use super::math::{
 };
 use super::matrix::Matrix;
 use super::norm::{self, Affine, Statistics};
+use super::product::{by_rows, product, transposed};
 use super::{Fused, Matrix as M};
 
 /// The operation. Inputs: x [B, N, C], the norm's weight and bias [C], fc1 [H, C] and [H], fc2 [C, H] and [C], layer scale [C].
@@ -37,9 +38,10 @@ impl Fused<8> for FusedMlp {
             bias: bias.values(),
         };
         let (normal, statistics) = norm::forward(x.values(), self.keep.len(), affine);
-        let mut sums = normal.times(&fc1.t());
+        let channels = affine.weight.len();
+        let mut sums = by_rows(normal.values(), fc1.values(), channels);
         let (hidden, slopes) = if train {
-            let rows = normal.values().len() / affine.weight.len();
+            let rows = normal.values().len() / channels;
             let mut hidden = Matrix::zeros(&[rows, bias1.values().len()]);
             gelu_and_slope(sums.values_mut(), bias1.values(), hidden.values_mut());
             (hidden, sums)
@@ -47,7 +49,7 @@ impl Fused<8> for FusedMlp {
             gelu(sums.values_mut(), bias1.values());
             (sums.clone(), sums)
         };
-        let mut y = hidden.times(&fc2.t());
+        let mut y = by_rows(hidden.values(), fc2.values(), bias1.values().len());
         residual(&mut y, x, bias2.values(), scale.values(), &self.keep);
         let saved = Saved {
             statistics,
@@ -65,10 +67,11 @@ impl Fused<8> for FusedMlp {
         let grad = grad.reshape(&[grad.values().len() / channels, channels]);
         let kept = kept(&grad, &self.keep);
         // T = kept^T GELU: the gradients of fc2 and of the layer scale are both made from it.
-        let product = kept.t().times(&saved.hidden.view());
+        let rows = grad.values().len() / channels;
+        let against = transposed(kept.values(), saved.hidden.values(), rows);
         let sums = column_sums(kept.values(), channels);
         let (of_fc2, of_bias2, of_scale) = through_scale(
-            &product,
+            &against,
             &sums,
             fc2.values(),
             bias2.values(),
@@ -81,8 +84,8 @@ impl Fused<8> for FusedMlp {
         let mut of_hidden = kept.times(&scaled_fc2.view());
         let of_bias1 =
             multiply_and_sum_columns(of_hidden.values_mut(), saved.slopes.values(), hidden);
-        let of_fc1 = of_hidden.t().times(&saved.normal.view());
-        let of_normal = of_hidden.times(&fc1.view());
+        let of_fc1 = transposed(of_hidden.values(), saved.normal.values(), rows);
+        let of_normal = product(of_hidden.values(), fc1.values(), hidden);
         let (of_x, of_weight, of_bias) = norm::backward(
             x.values(),
             &saved.statistics,

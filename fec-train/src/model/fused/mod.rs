@@ -8,6 +8,7 @@ mod mixer;
 mod mlp;
 mod norm;
 mod pool;
+mod product;
 
 use alloc::sync::Arc;
 use core::fmt::Debug;
@@ -151,9 +152,9 @@ pub(super) fn pool_assign(
 ) -> Vec<u16> {
     let channels = x.dims()[2];
     let x = matrix(x);
-    let bias = matrix(bias);
+    let (weight, bias) = (matrix(weight), matrix(bias));
     let keys = pool::Keys {
-        weight: &matrix(weight).reshape(&[bias.values().len(), channels]),
+        weight: weight.values(),
         bias: bias.values(),
         similarity,
         locality,

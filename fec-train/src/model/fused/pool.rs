@@ -12,6 +12,7 @@ use super::Fused;
 use super::math::{add, add_bias, add_scaled, column_sums, dot, scale, simd};
 use super::matrix::Matrix;
 use super::norm::{self, Affine, Statistics};
+use super::product::{by_rows, product, transposed};
 
 pub(crate) use assign::{Keys, assign};
 
@@ -54,7 +55,7 @@ impl Fused<8> for FusedPool {
         let next = v_bias.values().len();
         let channels = v.values().len() / next;
         let (means, share) = self.means(x.values(), members.values(), channels);
-        let mut reps = means.times(&v.reshape(&[next, channels]).t());
+        let mut reps = by_rows(means.values(), v.values(), channels);
         add_bias(reps.values_mut(), v_bias.values());
         let affine = Affine {
             weight: weight.values(),
@@ -62,7 +63,8 @@ impl Fused<8> for FusedPool {
         };
         let (normal, statistics) = norm::forward(reps.values(), self.images(), affine);
         let windows = self.windows(x.values(), channels);
-        let mut y = windows.times(&by_tap(skip, next, channels).t());
+        let taps = by_tap(skip, next, channels);
+        let mut y = by_rows(windows.values(), taps.values(), TAPS * channels);
         add_bias(y.values_mut(), skip_bias.values());
         simd(
             #[inline(always)]
@@ -90,11 +92,13 @@ impl Fused<8> for FusedPool {
             grad.values(),
             None,
         );
-        let of_v = of_reps.t().times(&saved.means.view());
-        let of_means = of_reps.times(&v.reshape(&[next, channels]).view());
-        let of_skip = grad.t().times(&saved.windows.view());
+        let cells = self.images() * self.cells.len();
+        let of_v = transposed(of_reps.values(), saved.means.values(), cells);
+        let of_means = product(of_reps.values(), v.values(), next);
+        let of_skip = transposed(grad.values(), saved.windows.values(), cells);
         let of_skip = of_skip.reshape(&[next, TAPS, channels]);
-        let of_windows = grad.times(&by_tap(skip, next, channels).view());
+        let taps = by_tap(skip, next, channels);
+        let of_windows = product(grad.values(), taps.values(), next);
         let mut of_x = vec![0.0; x.values().len()];
         self.through_windows(of_windows.values(), &mut of_x, channels);
         let of_means = scale_by_row(of_means, &saved.share, channels);

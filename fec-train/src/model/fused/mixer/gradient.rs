@@ -7,6 +7,7 @@ use super::super::math::{add, add_scaled, column_sums, dot, each, each_pair, sca
 use super::super::matrix::Matrix;
 use super::super::mlp::scale_rows;
 use super::super::norm;
+use super::super::product::{product, transposed};
 use super::{FusedMixer, Saved, kept};
 
 pub(super) fn backward(
@@ -31,7 +32,8 @@ pub(super) fn backward(
     ] = inputs;
     let (heads, all) = (mixer.heads, mixer.all_centres());
     let (channels, width) = (scale.values().len(), f_bias.values().len());
-    let grad = grad.reshape(&[grad.values().len() / channels, channels]);
+    let rows = grad.values().len() / channels;
+    let grad = grad.reshape(&[rows, channels]);
     let kept = kept(&grad, &mixer.keep);
 
     // Dispatch: to the projected representatives and to the weights.
@@ -63,10 +65,9 @@ pub(super) fn backward(
     // Similarities, then keys, then x̂ by both ways.
     let (of_keys, of_choice) =
         through_similarity(mixer, saved, &of_weights, alpha.values()[0], width);
-    let of_keys = Matrix::new(of_keys, &[grad.values().len() / channels, width]);
-    let of_f = of_keys.t().times(&saved.normal.view());
-    let of_f_bias = column_sums(of_keys.values(), width);
-    let mut of_normal = of_keys.times(&f.reshape(&[width, channels]).view());
+    let of_f = transposed(&of_keys, saved.normal.values(), rows);
+    let of_f_bias = column_sums(&of_keys, width);
+    let mut of_normal = product(&of_keys, f.values(), width);
     through_means(mixer, saved, of_means, of_normal.values_mut(), channels);
     let (of_x, of_norm_weight, of_norm_bias) = norm::backward(
         x.values(),

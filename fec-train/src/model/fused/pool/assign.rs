@@ -8,6 +8,7 @@ use super::super::super::grid::Grid;
 use super::super::math::{add_bias, add_scaled, dot, simd};
 use super::super::matrix::Matrix;
 use super::super::mixer::first_of_the_largest;
+use super::super::product::{by_rows, product};
 
 /// Vectors are divided by their length, or by this where it is shorter (SPEC 3.3).
 const SHORTEST: f32 = 1e-12;
@@ -18,7 +19,7 @@ const SIMILARITIES: usize = 1 << 17;
 #[derive(Clone, Copy)]
 pub(crate) struct Keys<'a> {
     /// conv_f's weight [C', C] and bias [C'].
-    pub(crate) weight: &'a Matrix,
+    pub(crate) weight: &'a [f32],
     pub(crate) bias: &'a [f32],
     pub(crate) similarity: Similarity,
     pub(crate) locality: f32,
@@ -53,10 +54,9 @@ fn assign_image(
     let all = grid.windows.len();
     let rows = (SIMILARITIES / all).max(1);
     for (chunk, x) in x.chunks(rows * channels).enumerate() {
-        let x = Matrix::new(x.to_vec(), &[x.len() / channels, channels]);
-        let mut similarities = x.times(&queries.t());
+        let mut similarities = by_rows(x, queries.values(), channels);
         add_bias(similarities.values_mut(), &offsets);
-        let lengths = (keys.locality > 0.0).then(|| key_scales(&x, keys));
+        let lengths = (keys.locality > 0.0).then(|| key_scales(x, channels, keys));
         simd(
             #[inline(always)]
             || {
@@ -107,8 +107,8 @@ fn pull(row: &mut [f32], key_scale: f32, locality: f32, place: (usize, usize), c
 }
 
 /// 1 / length of each element's key.
-fn key_scales(x: &Matrix, keys: Keys) -> Vec<f32> {
-    let mut all = x.times(&keys.weight.t());
+fn key_scales(x: &[f32], channels: usize, keys: Keys) -> Vec<f32> {
+    let mut all = by_rows(x, keys.weight, channels);
     add_bias(all.values_mut(), keys.bias);
     simd(
         #[inline(always)]
@@ -134,7 +134,7 @@ fn queries(x: &[f32], channels: usize, grid: &Grid, keys: Keys) -> (Matrix, Vec<
             add_scaled(mean, share, &x[n * channels..(n + 1) * channels]);
         }
     }
-    let mut centres = means.times(&keys.weight.t());
+    let mut centres = by_rows(means.values(), keys.weight, channels);
     add_bias(centres.values_mut(), keys.bias);
     let mut offsets = Vec::with_capacity(all);
     for centre in centres.values_mut().chunks_exact_mut(keys.bias.len()) {
@@ -150,5 +150,6 @@ fn queries(x: &[f32], channels: usize, grid: &Grid, keys: Keys) -> (Matrix, Vec<
         };
         offsets.push(dot(centre, keys.bias) - less);
     }
-    (centres.times(&keys.weight.view()), offsets)
+    let queries = product(centres.values(), keys.weight, keys.bias.len());
+    (queries, offsets)
 }
