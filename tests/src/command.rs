@@ -9,12 +9,18 @@ use serde_json::Value;
 
 /// `fec-convert`, ready for arguments.
 pub fn fec_convert() -> Command {
-    Command::new(program("fec-convert"))
+    Command::new(program("fec-convert", &QUICK, &["fec", "fec-convert"]))
+}
+
+/// `fec-train`, ready for arguments.
+pub fn fec_train() -> Command {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(program("fec-train", &FOLDER, &["fec-train"]))
 }
 
 /// `fec`, ready for arguments.
 pub fn fec() -> Command {
-    Command::new(program("fec"))
+    Command::new(program("fec", &QUICK, &["fec", "fec-convert"]))
 }
 
 /// What a program did.
@@ -106,17 +112,19 @@ impl core::fmt::Display for Run {
     }
 }
 
-/// The programs are built once per test binary, in its own profile: cargo does not do it for tests of another package.
-fn program(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(build);
+/// The folder of the programs that take seconds to build.
+static QUICK: OnceLock<PathBuf> = OnceLock::new();
+
+/// The programs of these packages are built once per test binary, in its own profile: cargo does not do it for tests of another package.
+fn program(name: &str, folder: &OnceLock<PathBuf>, packages: &[&str]) -> PathBuf {
+    let folder = folder.get_or_init(|| build(packages));
     let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(path.exists(), "{} was not built", path.display());
     path
 }
 
 /// Builds the programs beside this test binary, which is TARGET/PROFILE/deps/NAME, and gives TARGET/PROFILE.
-fn build() -> PathBuf {
+fn build(packages: &[&str]) -> PathBuf {
     let test = std::env::current_exe().expect("this test's path");
     let folder = test.ancestors().nth(2).expect("the profile's folder");
     let target = folder.parent().expect("the target folder");
@@ -126,15 +134,8 @@ fn build() -> PathBuf {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--bins",
-            "-p",
-            "fec-convert",
-            "-p",
-            "fec",
-        ])
+        .args(["build", "--quiet", "--bins"])
+        .args(packages.iter().flat_map(|package| ["-p", package]))
         .args(["--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))

@@ -163,7 +163,7 @@ fn the_documented_tolerances_are_those_of_the_tests() {
 #[test]
 fn every_file_and_test_that_a_page_names_exists() {
     let mut files = Vec::new();
-    for folder in ["fec-runtime", "fec", "fec-convert", "tests"] {
+    for folder in ["fec-runtime", "fec", "fec-convert", "fec-train", "tests"] {
         for part in ["src", "tests"] {
             let folder = root().join(folder).join(part);
             if folder.is_dir() {

@@ -18,6 +18,16 @@ fn playground() -> tempfile::TempDir {
             .expect("part of the project");
         std::os::unix::fs::symlink(target, folder.path().join(name)).expect("a link");
     }
+    // Class folders of photos, as the README's training has them: parts of the samples.
+    for (class, name) in [("cats", "chelsea.jpg"), ("cups", "coffee.jpg")] {
+        let photos = folder.path().join("photos").join(class);
+        std::fs::create_dir_all(&photos).expect("a folder");
+        let photo = image::open(root().join("samples").join(name)).expect("a sample");
+        for i in 0..8 {
+            let part = photo.crop_imm(20 * i, 10 * i, 200, 200);
+            part.save(photos.join(format!("{i}.jpg"))).expect("a part");
+        }
+    }
     folder
 }
 
@@ -41,6 +51,7 @@ fn run(words: &[String], folder: &Path) -> command::Run {
     let mut program = match words[0].as_str() {
         "fec" => command::fec(),
         "fec-convert" => command::fec_convert(),
+        "fec-train" => command::fec_train(),
         other => panic!("cargo {other}: no program of ours"),
     };
     command::run(program.args(&words[1..]).current_dir(folder))

@@ -130,7 +130,7 @@ fn the_commands_in_the_readme_exist() {
             .strip_prefix("cargo ")
             .map_or((false, line), |rest| (true, rest));
         let mut parts = command.split_whitespace();
-        let (Some(program @ ("fec" | "fec-convert")), Some(subcommand)) =
+        let (Some(program @ ("fec" | "fec-convert" | "fec-train")), Some(subcommand)) =
             (parts.next(), parts.next())
         else {
             continue;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::lexer::{blank, body_len, words};
 
 /// Folders with sources; what is built, downloaded or binary lies elsewhere.
-const FOLDERS: [&str; 6] = [
+const FOLDERS: [&str; 7] = [
     "fec-runtime",
     "fec",
     "fec-convert",
+    "fec-train",
     "tests",
     "benches",
     "firmware-examples",
