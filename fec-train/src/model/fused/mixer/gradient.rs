@@ -16,59 +16,18 @@ pub(super) fn backward(
     saved: &Saved,
     grad: Matrix,
 ) -> [Matrix; 12] {
-    let [
-        x,
-        weight,
-        _,
-        f,
-        f_bias,
-        v,
-        _,
-        proj,
-        proj_bias,
-        alpha,
-        _,
-        scale,
-    ] = inputs;
-    let (heads, all) = (mixer.heads, mixer.all_centres());
+    let [x, weight, _, f, f_bias, _, _, _, _, alpha, _, scale] = inputs;
     let (channels, width) = (scale.values().len(), f_bias.values().len());
     let rows = grad.values().len() / channels;
     let grad = grad.reshape(&[rows, channels]);
-    let kept = kept(&grad, &mixer.keep);
-
-    // Dispatch: to the projected representatives and to the weights.
-    let scaled = scale_columns(saved.projected.values(), scale.values());
-    let (sums, of_weights) = through_dispatch(mixer, saved, kept.values(), &scaled, channels);
-    let bias_sums = column_sums(kept.values(), channels);
-    let of_scale = of_scale(
-        &sums,
-        saved.projected.values(),
-        proj_bias.values(),
-        &bias_sums,
-    );
-    let scaled_sums = scale_columns(&sums, scale.values());
-    let of_projected = Matrix::new(scaled_sums, &[heads, all, channels]);
-
-    // proj and v, on the representatives.
-    let proj_heads = mixer.proj_per_head(proj, channels);
-    let of_reps = of_projected.times(&proj_heads.t());
-    let of_proj = saved.reps.t().times(&of_projected.view());
-    let of_proj = of_proj.view().swap(0, 1).swap(0, 2).copied();
-    let of_means = of_reps.times(&mixer.per_head(v, channels).view());
-    let of_v = of_reps.t().times(&saved.means.view());
-    let of_v_bias = of_reps
-        .values()
-        .chunks_exact(all * width / heads)
-        .flat_map(|rows| column_sums(rows, width / heads))
-        .collect();
-
+    let back = through_reps(mixer, inputs, saved, &kept(&grad, &mixer.keep));
     // Similarities, then keys, then x̂ by both ways.
-    let (of_keys, of_choice) =
-        through_similarity(mixer, saved, &of_weights, alpha.values()[0], width);
+    let alpha = alpha.values()[0];
+    let (of_keys, of_choice) = through_similarity(mixer, saved, &back.weights, alpha, width);
     let of_f = transposed(&of_keys, saved.normal.values(), rows);
     let of_f_bias = column_sums(&of_keys, width);
     let mut of_normal = product(&of_keys, f.values(), width);
-    through_means(mixer, saved, of_means, of_normal.values_mut(), channels);
+    through_means(mixer, saved, back.means, of_normal.values_mut(), channels);
     let (of_x, of_norm_weight, of_norm_bias) = norm::backward(
         x.values(),
         &saved.statistics,
@@ -86,14 +45,57 @@ pub(super) fn backward(
         vector(of_norm_bias),
         of_f,
         vector(of_f_bias),
-        of_v,
-        vector(of_v_bias),
-        of_proj,
-        vector(scale_rows(&bias_sums, scale.values())),
+        back.v,
+        vector(back.v_bias),
+        back.proj,
+        vector(back.proj_bias),
         vector(vec![of_choice[0]]),
         vector(vec![of_choice[1]]),
-        vector(of_scale),
+        vector(back.scale),
     ]
+}
+
+/// The gradients of what lies between the output and the assigned means.
+struct ThroughReps {
+    v: Matrix,
+    v_bias: Vec<f32>,
+    proj: Matrix,
+    proj_bias: Vec<f32>,
+    scale: Vec<f32>,
+    /// Of the weight of each element and head [R, E].
+    weights: Vec<f32>,
+    /// [E, S, C]
+    means: Matrix,
+}
+
+/// Back through dispatch, proj and v. `grad` is the branch's.
+fn through_reps(
+    mixer: &FusedMixer,
+    inputs: &[Matrix; 12],
+    saved: &Saved,
+    grad: &Matrix,
+) -> ThroughReps {
+    let [_, _, _, _, _, v, v_bias, proj, proj_bias, _, _, scale] = inputs;
+    let (heads, all) = (mixer.heads, mixer.all_centres());
+    let (channels, d) = (scale.values().len(), v_bias.values().len() / mixer.heads);
+    let projected = saved.projected.values();
+    let scaled = scale_columns(projected, scale.values());
+    let (sums, weights) = through_dispatch(mixer, saved, grad.values(), &scaled, channels);
+    let bias_sums = column_sums(grad.values(), channels);
+    let of_projected = scale_columns(&sums, scale.values());
+    let of_projected = Matrix::new(of_projected, &[heads, all, channels]);
+    let of_reps = of_projected.times(&mixer.proj_per_head(proj, channels).t());
+    let of_proj = saved.reps.t().times(&of_projected.view());
+    let rows = of_reps.values().chunks_exact(all * d);
+    ThroughReps {
+        v: of_reps.t().times(&saved.means.view()),
+        v_bias: rows.flat_map(|rows| column_sums(rows, d)).collect(),
+        proj: of_proj.view().swap(0, 1).swap(0, 2).copied(),
+        proj_bias: scale_rows(&bias_sums, scale.values()),
+        scale: of_scale(&sums, projected, proj_bias.values(), &bias_sums),
+        weights,
+        means: of_reps.times(&mixer.per_head(v, channels).view()),
+    }
 }
 
 /// The rows of `matrix` [R, C] times `scale` [C].
