@@ -309,6 +309,7 @@ impl Trainer {
                     )
                 }),
                 bf16: self.recipe.amp,
+                pools: self.recipe.pools(),
                 ..Pass::default()
             };
             let gradient = gradient(&self.weights.fec, &batch, &self.recipe, &pass)?;

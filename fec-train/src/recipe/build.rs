@@ -13,12 +13,13 @@ use crate::augment::erase::{Erasing, Fill};
 use crate::augment::mix::Mixing;
 use crate::augment::rand_augment::RandAugment;
 use crate::augment::{Augmentation, Colours, Crop};
+use crate::model::{PoolGradient, PoolTraining};
 use crate::schedule::Schedule;
 
 /// Models that can be trained.
 pub const MODELS: [&str; 6] = ["nano", "micro", "compact", "small", "base", "large"];
 /// Ways to train the pools' keys.
-pub const POOL_GRADIENTS: [&str; 2] = ["none", "straight-through"];
+pub const POOL_GRADIENTS: [&str; 4] = ["none", "straight-through", "members", "weighted"];
 const SIMILARITIES: [&str; 3] = ["cosine", "dot", "euclidean"];
 const DISPATCHES: [&str; 4] = ["alpha-beta", "alpha", "beta", "plain"];
 const TRAIN_INTERPOLATIONS: [&str; 3] = ["random", "bilinear", "bicubic"];
@@ -120,6 +121,8 @@ impl Recipe {
             });
         }
         check.one_of("pool-gradient", &self.pool_gradient, &POOL_GRADIENTS)?;
+        check.number("pool-temperature", self.pool_temperature, 0.001..=100.0)?;
+        check.number("pool-tie", self.pool_tie, 0.0..=100.0)?;
         check.number("layer-scale", self.layer_scale, 0.0..=10.0)?;
         check.number("drop-path", self.drop_path, 0.0..=0.95)?;
         check.number("crop-pct", self.crop_pct, 0.01..=1.0)?;
@@ -258,6 +261,21 @@ impl Recipe {
         let has = |number: &str| self.dispatch.split('-').any(|part| part == number);
         config.dispatch = Dispatch::of(has("alpha"), has("beta"));
         Ok(config)
+    }
+
+    /// How the pools' keys learn.
+    pub fn pools(&self) -> PoolTraining {
+        let temperature = self.pool_temperature as f32;
+        let gradient = match self.pool_gradient.as_str() {
+            "straight-through" => PoolGradient::StraightThrough { temperature },
+            "members" => PoolGradient::Members { temperature },
+            "weighted" => PoolGradient::Weighted { temperature },
+            _ => PoolGradient::None,
+        };
+        PoolTraining {
+            gradient,
+            tie: self.pool_tie as f32,
+        }
     }
 
     /// The learning rate.

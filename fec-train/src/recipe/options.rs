@@ -86,8 +86,12 @@ options! {
         head_dims: Vec<usize> = Vec::new(),
         /// Weight of the distance in the pools' assignments, for each of the three pools; 0 as published
         locality: [f64; 3] = [0.0; 3],
-        /// How the pools' keys are trained: none (as published) or straight-through
+        /// How the pools' keys are trained: none (as published), straight-through, members, weighted
         pool_gradient: String = "none".into(),
+        /// What similarities are divided by in that gradient
+        pool_temperature: f64 = 0.1,
+        /// Weight of a loss that ties members to their centres
+        pool_tie: f64 = 0.0,
         /// Weights to start from: none, default (the model in the program), or a .safetensors, .pth or .fec file
         initial_checkpoint: String = "none".into(),
         /// Initial value of the layer scales
