@@ -100,7 +100,7 @@ impl ModuleVisitor for Vectors {
     }
 }
 
-/// The norm of all gradients together [1]; `None` without gradients.
+/// The norm of all gradients together \[1\]; `None` without gradients.
 pub fn norm(fec: &Fec, grads: &GradientsParams) -> Option<Tensor<1>> {
     struct Squares<'a> {
         grads: &'a GradientsParams,

@@ -1,7 +1,7 @@
 //! The network in burn (SPEC 1 to 6): modules whose parameters have the official checkpoints' names and shapes.
 //!
 //! Maps are pixel-major, [B, N, C]. Every part is defined in burn's operations, which run on any backend; on the CPU the heavy
-//! parts are single operations of our own ([`fused`]). Letters are SPEC's.
+//! parts are single operations of our own (`fused`). Letters are SPEC's.
 
 mod block;
 mod embed;
@@ -76,7 +76,7 @@ pub struct Output {
     pub logits: Option<Tensor<2>>,
     /// Dense networks: the normalised maps of the four stages [B, N, C].
     pub features: Vec<Tensor<3>>,
-    /// How far the pools' members are from their centres [1], if [`PoolTraining::tie`] asks for it.
+    /// How far the pools' members are from their centres \[1\], if [`PoolTraining::tie`] asks for it.
     pub tie: Option<Tensor<1>>,
     /// What was seen on the way, if it was asked for.
     pub trace: Trace,

@@ -1,5 +1,7 @@
 //! From images to a packed model that classifies them, and everything a run leaves.
 
+use std::path::Path;
+
 use fec_runtime::{AlignedBytes, Image, ImageSize, Model, Session};
 
 use super::common::{ok, recipe, stripes, train};
@@ -54,31 +56,25 @@ fn a_folder_becomes_a_model_that_tells_its_classes_apart() {
         page.contains("</html>") && page.contains("across"),
         "no page"
     );
-
-    // The run's weights are what PyTorch users read, and pack to the same network.
-    ok(dir.path(), &["export", "runs/first", "-o", "out.fec"]);
-    let (exported, packed) = (
-        read(dir.path().join("out.fec")),
-        read(run.join("model.fec")),
-    );
-    let (a, b) = (logits(&exported), logits(&packed));
-    assert_eq!(a, b);
-    ok(
-        dir.path(),
-        &["export", "runs/first", "-o", "out.safetensors"],
-    );
-    let both = [
-        dir.path().join("out.safetensors"),
-        run.join("best.safetensors"),
-    ]
-    .map(|p| std::fs::read(p).expect("weights"));
-    assert!(both[0] == both[1]);
-    fec_train::export::check(&run.join("best.safetensors"))
-        .expect("the converter reads the weights");
-
+    weights_are_exported(dir.path(), &run);
     let eval = ok(dir.path(), &["eval", "runs/first", "--json"]);
     let eval: serde_json::Value = serde_json::from_str(eval.trim()).expect("JSON");
     assert_eq!(eval["top1"], last["top1"]);
+}
+
+/// What `export` writes is what the run has, and the converter reads it.
+fn weights_are_exported(dir: &Path, run: &Path) {
+    // The run's weights are what PyTorch users read, and pack to the same network.
+    ok(dir, &["export", "runs/first", "-o", "out.fec"]);
+    let (exported, packed) = (read(dir.join("out.fec")), read(run.join("model.fec")));
+    let (a, b) = (logits(&exported), logits(&packed));
+    assert_eq!(a, b);
+    ok(dir, &["export", "runs/first", "-o", "out.safetensors"]);
+    let both = [dir.join("out.safetensors"), run.join("best.safetensors")]
+        .map(|p| std::fs::read(p).expect("weights"));
+    assert!(both[0] == both[1]);
+    fec_train::export::check(&run.join("best.safetensors"))
+        .expect("the converter reads the weights");
 }
 
 /// Training losses of the epochs.
