@@ -1,14 +1,13 @@
 //! A look at everything that a training needs, before it is needed.
 
 use fec::output::Output;
-use fec_runtime::config::Config;
 use fec_runtime::{AlignedBytes, ImageSize, Model};
 use serde::Serialize;
 
-use crate::data::{self, Budget, Dataset, Split};
-use crate::model::{self, Fec, Init, Pass};
+use crate::data::Batch;
+use crate::model::Pass;
 use crate::recipe::Recipe;
-use crate::train::{fresh, size};
+use crate::train::{Images, fresh, gradient, network, size};
 use crate::{Error, device, export};
 
 /// One thing that was looked at.
@@ -51,72 +50,45 @@ pub fn examine(recipe: &Recipe, out: &mut Output) -> Vec<Check> {
 }
 
 fn images(recipe: &Recipe, out: &mut Output) -> Result<String, Error> {
-    let scratch = tempfile::tempdir().map_err(|source| {
-        Error::Host(fec::Error::Write {
-            path: std::env::temp_dir(),
-            source,
-        })
-    })?;
-    let split_file = scratch.path().join("split.csv");
-    let split = Split::open(
-        recipe.data_folder()?,
-        recipe.val_split,
-        recipe.seed,
-        &split_file,
-    )?;
-    let budget = Budget::megabytes(0);
-    let val = Dataset::eval(split.val.clone(), recipe, &budget);
-    let train = Dataset::train(split.train.clone(), recipe, &budget);
-    let mut bar = out.progress("images read", (train.len() + val.len()) as u64);
-    let mut shown = 0;
-    let threads = rayon::current_num_threads();
-    let found = data::check(&split, &train, &val, recipe.img_size, threads, |done, _| {
-        bar.advance(out, (done as u64).saturating_sub(shown));
-        shown = done as u64;
-    })?;
-    bar.finish();
-    Ok(split
-        .notes
-        .into_iter()
-        .chain(found.lines())
-        .collect::<Vec<_>>()
-        .join("; "))
+    // Nothing is trained on afterwards, so that nothing is kept.
+    let recipe = Recipe {
+        cache: 0,
+        ..recipe.clone()
+    };
+    let (images, _) = Images::unsplit(&recipe, out)?;
+    Ok(images.lines().join("; "))
 }
 
 /// Trains one step on images from a formula, packs the network and compares the runtime's logits with the trainer's.
 fn one_batch(recipe: &Recipe) -> Result<String, Error> {
     let (device, _) = device::open(&recipe.device)?;
     let classes = 10;
-    let mut config: Config = recipe.config(classes)?;
     // With a locality near choices differ by rounding; the chain is the same without.
-    config.locality = [0.0; 3];
-    let init = Init {
-        seed: recipe.seed,
-        layer_scale: recipe.layer_scale as f32,
+    let recipe = &Recipe {
+        locality: [0.0; 3],
+        ..recipe.clone()
     };
-    let fec = Fec::new(&config, init, &device)?;
+    let fec = network(recipe, classes, &device)?;
     let size = size(recipe);
     let count = recipe.batch_size.min(8);
-    let images: Vec<f32> = (0..count).flat_map(|i| pixels(size, i)).collect();
-    let mut targets = vec![0.0; count * classes];
-    for (i, row) in targets.chunks_mut(classes).enumerate() {
+    let mut batch = Batch {
+        images: (0..count).flat_map(|i| pixels(size, i)).collect(),
+        targets: vec![0.0; count * classes],
+        ..Batch::default()
+    };
+    for (i, row) in batch.targets.chunks_mut(classes).enumerate() {
         row[i % classes] = 1.0;
     }
-    let batch = model::Batch {
-        images: &images,
-        targets: &targets,
-        size,
-    };
-    let gradient = model::gradients(&fec, batch, &Pass::default())?;
-    let loss = gradient.loss;
+    let first = gradient(&fec, &batch, recipe, &Pass::default())?;
+    let loss = first.loss;
     let mut weights = fresh(fec, recipe);
     let (fec, _) = weights
         .optimizer
-        .step(recipe.lr, weights.fec.clone(), gradient.parameters);
-    let after = model::gradients(&fec, batch, &Pass::default())?;
+        .step(recipe.lr, weights.fec.clone(), first.parameters);
+    let after = gradient(&fec, &batch, recipe, &Pass::default())?;
     let names: Vec<String> = (0..classes).map(|i| i.to_string()).collect();
     let file = export::pack(&fec, recipe, &names, "doctor")?;
-    let logits = run(&file, size, &images)?;
+    let logits = run(&file, size, &batch.images)?;
     let difference = logits
         .iter()
         .zip(&after.logits)

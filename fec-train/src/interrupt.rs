@@ -41,9 +41,4 @@ impl Interrupt {
     pub fn pressed(&self) -> bool {
         self.pressed.load(Ordering::Relaxed)
     }
-
-    /// Asks to stop, as Ctrl-C does.
-    pub fn press(&self) {
-        self.pressed.store(true, Ordering::Relaxed);
-    }
 }

@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::io::{IsTerminal, stderr};
 use std::time::Instant;
 
 use fec::output::Output;
@@ -52,9 +51,8 @@ pub struct Progress {
 
 impl Progress {
     /// Begins to show; the clock of the first step begins now.
-    pub fn new(plan: Plan) -> Self {
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let bar = (stderr().is_terminal() && !dumb).then(|| {
+    pub fn new(out: &Output, plan: Plan) -> Self {
+        let bar = out.interactive().then(|| {
             let bar = ProgressBar::new(plan.steps).with_position(plan.done);
             match ProgressStyle::with_template("{wide_bar} {msg}") {
                 Ok(style) => bar.with_style(style),
@@ -258,8 +256,7 @@ mod tests {
     fn off_a_terminal_a_line_comes_now_and_then_and_standard_output_stays_empty() {
         let (stdout, stderr) = (Shared::default(), Shared::default());
         let mut out = Output::with_streams(Format::Text, stdout.clone(), stderr.clone());
-        let mut progress = Progress::new(PLAN);
-        progress.bar = None;
+        let mut progress = Progress::new(&out, PLAN);
         for i in 1..=1000 {
             progress.step(&mut out, &step(i));
         }

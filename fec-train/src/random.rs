@@ -21,10 +21,6 @@ pub enum Purpose {
     Mix = 4,
     /// Random erasing of one image.
     Erase = 5,
-    /// Which branches of which images are dropped.
-    DropPath = 6,
-    /// The head's weights, where the others come from a checkpoint.
-    Head = 7,
 }
 
 /// A generator for one key.

@@ -2,7 +2,9 @@
 
 mod begin;
 
-use std::path::{Path, PathBuf};
+pub(crate) use begin::Images;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +18,7 @@ use crate::model::{self, DropPath, Fec, Init, Pass};
 use crate::optim::{Accumulator, Average, Optimizer, Settings, State as Weights};
 use crate::progress::{Plan, Progress, Step};
 use crate::recipe::Recipe;
-use crate::run::{Best, EpochRow, Folder, State, StepRow, Training};
+use crate::run::{Best, EpochRow, Folder, RECIPE, SPLIT, State, StepRow, Training};
 use crate::validate::Validation;
 use crate::{Error, export};
 
@@ -24,8 +26,6 @@ use crate::{Error, export};
 const LOG_EVERY: u64 = 20;
 /// Within long epochs a checkpoint is written this often, in seconds.
 const CHECKPOINT_EVERY: f64 = 600.0;
-/// The split of a folder that has none of its own.
-pub const SPLIT: &str = "split.csv";
 
 /// Everything that is ready before the first step.
 pub struct Trainer {
@@ -67,7 +67,7 @@ impl Trainer {
 
     /// Updates of an epoch.
     fn per_epoch(&self) -> u64 {
-        updates(&self.recipe, &self.loader)
+        (self.loader.steps_per_epoch() / self.recipe.grad_accum_steps.max(1) as u64).max(1)
     }
 
     /// Updates of the whole run.
@@ -84,11 +84,14 @@ impl Trainer {
         let mut batches = self
             .loader
             .batches(self.state.step * accumulate..total * accumulate)?;
-        let mut progress = Progress::new(Plan {
-            epochs: self.recipe.schedule().total_epochs(),
-            steps: total,
-            done: self.state.step,
-        });
+        let mut progress = Progress::new(
+            out,
+            Plan {
+                epochs: self.recipe.schedule().total_epochs(),
+                steps: total,
+                done: self.state.step,
+            },
+        );
         let (mut clock, mut since_save) = (Instant::now(), 0.0);
         let mut recent = Recent::default();
         while self.state.step < total {
@@ -97,19 +100,20 @@ impl Trainer {
                 progress.finish();
                 return Ok(Ended::Interrupted);
             }
-            let (step, images) = self.update(&mut batches, accumulate)?;
+            let step = self.update(&mut batches, accumulate)?;
             let seconds = clock.elapsed().as_secs_f64();
             clock = Instant::now();
             self.state.seconds += seconds;
             since_save += seconds;
             progress.step(out, &step);
-            recent.add(&step, seconds, images);
-            if step.step % LOG_EVERY == 0 || self.state.step_in_epoch == self.per_epoch() {
+            recent.add(&step, seconds);
+            let epoch_ends = self.state.step_in_epoch == self.per_epoch();
+            if step.step % LOG_EVERY == 0 || epoch_ends {
                 self.run.log_step(&recent.row(&step, self.state.seconds))?;
                 recent = Recent::default();
             }
-            if self.state.step_in_epoch == self.per_epoch() {
-                self.end_epoch(step.lr, progress.images_per_second(), &progress, out)?;
+            if epoch_ends {
+                self.end_epoch(step.lr, &progress, out)?;
                 since_save = 0.0;
                 clock = Instant::now();
                 progress.restart_clock();
@@ -122,12 +126,8 @@ impl Trainer {
         Ok(Ended::Done)
     }
 
-    /// One update of the weights; gives what was done, and the norm of the gradients.
-    fn update(
-        &mut self,
-        batches: &mut data::Batches,
-        accumulate: u64,
-    ) -> Result<(Step, u64), Error> {
+    /// One update of the weights; gives what was done.
+    fn update(&mut self, batches: &mut data::Batches, accumulate: u64) -> Result<Step, Error> {
         let (number, per_epoch) = (self.state.step, self.per_epoch());
         let lr = self.recipe.schedule().lr(number, per_epoch);
         let mut sum = Accumulator::default();
@@ -183,24 +183,17 @@ impl Trainer {
         self.state.step_in_epoch += 1;
         self.state.epoch_loss_sum += loss * images as f64;
         self.state.epoch_images += images;
-        let step = Step {
+        Ok(Step {
             epoch: self.state.epoch,
             step: self.state.step,
             loss,
             lr,
             images,
-        };
-        Ok((step, images))
+        })
     }
 
     /// Validates, writes the row and the checkpoint.
-    fn end_epoch(
-        &mut self,
-        lr: f64,
-        images_per_second: f64,
-        progress: &Progress,
-        out: &mut Output,
-    ) -> Result<(), Error> {
+    fn end_epoch(&mut self, lr: f64, progress: &Progress, out: &mut Output) -> Result<(), Error> {
         let validation = self.validate()?;
         let top1 = validation.percent(1);
         // Of equal ones the later: it has seen more, at a lower rate.
@@ -219,7 +212,7 @@ impl Trainer {
             eval_top1: Some(top1),
             eval_top5: (self.split.classes.len() > 5).then(|| validation.percent(5)),
             lr,
-            images_per_second,
+            images_per_second: progress.images_per_second(),
             seconds: self.state.seconds,
         };
         self.run.log_epoch(&row)?;
@@ -272,21 +265,31 @@ impl Trainer {
 /// # Errors
 /// What reading the run's folder says.
 pub fn best(folder: &Folder, out: &mut Output) -> Result<(Fec, Recipe), Error> {
-    let file: PathBuf = folder.path().join("recipe.toml");
-    let recipe = Recipe::parse(
-        &file.display().to_string(),
-        &folder.recipe()?,
-        &[] as &[&str],
-    )?;
-    let config = recipe.config(folder.classes()?.len())?;
+    let recipe = recipe_of(folder, &[])?;
     let found = folder.best()?;
     found.notes.iter().for_each(|note| out.message(note));
-    let fec = Fec::new(&config, Init::default(), &Device::flex().autodiff())?;
+    let fec = network(&recipe, folder.classes()?.len(), &Device::flex().autodiff())?;
     let weights = read_weights(&found.checkpoint.folder, fec, &recipe)?;
     Ok(match weights.average {
         Some(average) => (average.fec, recipe),
         None => (weights.fec, recipe),
     })
+}
+
+/// A run's recipe, with some options replaced.
+fn recipe_of(folder: &Folder, overrides: &[String]) -> Result<Recipe, Error> {
+    let file = folder.path().join(RECIPE);
+    let name = file.display().to_string();
+    Ok(Recipe::parse(&name, &folder.recipe()?, overrides)?)
+}
+
+/// A recipe's network with initial weights.
+pub(crate) fn network(recipe: &Recipe, classes: usize, device: &Device) -> Result<Fec, Error> {
+    let init = Init {
+        seed: recipe.seed,
+        layer_scale: recipe.layer_scale as f32,
+    };
+    Ok(Fec::new(&recipe.config(classes)?, init, device)?)
 }
 
 /// The side of a recipe's images as a size.
@@ -361,10 +364,6 @@ fn read_weights(folder: &Path, fec: Fec, recipe: &Recipe) -> Result<Weights, Err
     })
 }
 
-fn updates(recipe: &Recipe, loader: &Loader) -> u64 {
-    (loader.steps_per_epoch() / recipe.grad_accum_steps.max(1) as u64).max(1)
-}
-
 /// Steps since the last row of metrics.
 #[derive(Default)]
 struct Recent {
@@ -375,11 +374,11 @@ struct Recent {
 }
 
 impl Recent {
-    fn add(&mut self, step: &Step, seconds: f64, images: u64) {
+    fn add(&mut self, step: &Step, seconds: f64) {
         self.steps += 1;
         self.loss += step.loss;
         self.seconds += seconds;
-        self.images += images;
+        self.images += step.images;
     }
 
     fn row(&self, step: &Step, seconds: f64) -> StepRow {

@@ -1,6 +1,8 @@
 //! Augmentations and targets against what Pillow and timm computed (fixtures/timm.*, made by tools/make_timm_fixtures.py), byte for byte
 //! where the result is 8-bit.
 
+mod timm;
+
 use fec::Photo;
 use fec::image::Orientation;
 use fec_train::augment::affine::Resample;
@@ -10,30 +12,10 @@ use fec_train::augment::rand_augment::{Kind, Operation, RandAugment};
 use fec_train::augment::resize;
 use serde_json::Value;
 
+use timm::{expected, fixture, number, whole};
+
 /// Values of mixed batches: sums of two products in f32, in another order than torch's.
 const MIXED: f32 = 1e-6;
-
-fn fixture(name: &str) -> std::path::PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests/fixtures", name]
-        .iter()
-        .collect()
-}
-
-fn expected() -> Value {
-    serde_json::from_str(&std::fs::read_to_string(fixture("timm.json")).unwrap()).unwrap()
-}
-
-fn number(value: &Value) -> f64 {
-    value
-        .as_f64()
-        .unwrap_or_else(|| panic!("{value} is no number"))
-}
-
-fn whole(value: &Value) -> usize {
-    value
-        .as_u64()
-        .unwrap_or_else(|| panic!("{value} is no whole number")) as usize
-}
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)

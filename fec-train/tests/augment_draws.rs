@@ -1,5 +1,7 @@
 //! Draws of augmentations: distributed as timm's (fixtures/timm.json), and depending on their key alone.
 
+mod timm;
+
 use fec::Photo;
 use fec_train::augment::affine::Resample;
 use fec_train::augment::crop::{self, Region};
@@ -8,29 +10,8 @@ use fec_train::augment::mix::{Mix, Mixing};
 use fec_train::augment::rand_augment::{Operation, RandAugment};
 use fec_train::augment::{Augmentation, Colours, Crop};
 use fec_train::random::{Keyed, Purpose};
-use serde_json::Value;
 
-fn fixture(name: &str) -> std::path::PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests/fixtures", name]
-        .iter()
-        .collect()
-}
-
-fn expected() -> Value {
-    serde_json::from_str(&std::fs::read_to_string(fixture("timm.json")).unwrap()).unwrap()
-}
-
-fn number(value: &Value) -> f64 {
-    value
-        .as_f64()
-        .unwrap_or_else(|| panic!("{value} is no number"))
-}
-
-fn whole(value: &Value) -> usize {
-    value
-        .as_u64()
-        .unwrap_or_else(|| panic!("{value} is no whole number")) as usize
-}
+use timm::{expected, number, whole};
 
 fn keyed(index: u64) -> Keyed {
     Keyed::new(11, Purpose::Augment, 0, index)

@@ -69,29 +69,37 @@ impl ClassFolder {
 
 /// The class folders of `dir`, or of a split inside it; a note says when it was a split.
 fn class_folders(dir: &Path, notes: &mut Vec<String>) -> Result<(PathBuf, Vec<PathBuf>), Error> {
-    let list = |dir: &Path| -> Result<Vec<PathBuf>, Error> {
-        let mut folders = entries(dir)?;
-        folders.retain(|p| p.is_dir());
-        Ok(folders)
-    };
     for split in SPLITS {
         let inside = dir.join(split);
         // A class may be called "test": a split is a folder whose own content is folders.
-        if inside.is_dir() && !list(&inside)?.is_empty() {
+        if inside.is_dir() && !folders(&inside)?.is_empty() {
             notes.push(format!("using {}", Plain(inside.display())));
-            let folders = list(&inside)?;
-            return Ok((inside, folders));
+            let found = folders(&inside)?;
+            return Ok((inside, found));
         }
     }
-    let folders = list(dir)?;
-    if folders.is_empty() {
+    let found = folders(dir)?;
+    if found.is_empty() {
         return Err(Error::NoClassFolders { path: dir.into() });
     }
-    Ok((dir.into(), folders))
+    Ok((dir.into(), found))
+}
+
+/// The folders in a folder, sorted by name, hidden ones left out.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn folders(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut folders = entries(dir)?;
+    folders.retain(|p| p.is_dir());
+    Ok(folders)
 }
 
 /// What a folder holds, sorted by name, hidden entries left out.
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+///
+/// # Errors
+/// When it cannot be read.
+pub fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let fail = |e| Error::from_read(dir, e);
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(fail)? {
@@ -104,7 +112,8 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(paths)
 }
 
-fn name_of(folder: &Path) -> String {
+/// The name of a folder or file, without what it lies in.
+pub fn name_of(folder: &Path) -> String {
     folder
         .file_name()
         .map_or_else(String::new, |n| n.to_string_lossy().into_owned())

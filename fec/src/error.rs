@@ -282,7 +282,7 @@ impl Error {
     }
 
     /// The error of a failed read, with the two that people meet most told apart.
-    pub(crate) fn from_read(path: &Path, source: io::Error) -> Error {
+    pub fn from_read(path: &Path, source: io::Error) -> Error {
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::NotFound => Error::Missing { path },

@@ -8,6 +8,7 @@ pub mod confusion;
 pub mod dataset;
 pub mod error;
 mod filter;
+pub mod html;
 pub mod image;
 pub mod isa;
 mod jpeg;

@@ -95,6 +95,11 @@ impl Output {
         self.format
     }
 
+    /// Whether standard error is a terminal on which progress may be drawn and redrawn.
+    pub fn interactive(&self) -> bool {
+        self.interactive
+    }
+
     /// Whether text may be coloured.
     pub fn colour(&self) -> bool {
         self.colour

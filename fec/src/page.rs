@@ -9,6 +9,7 @@ use core::fmt::Write as _;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::html::{base64, escape};
 use crate::image::Photo;
 
 /// JPEG quality of the embedded photo: no artefacts to be seen at the size of a window.
@@ -87,8 +88,8 @@ impl Page<'_> {
         let photo = base64(&self.photo.to_jpeg(PHOTO_QUALITY)?);
         // The policy admits inline code by this word only, and no file name can contain the hash of a page that contains the name.
         let nonce = format!("{:016x}", fnv1a(&[&data, self.title, self.model, &photo]));
-        let title = escape_html(self.title);
-        let model = escape_html(self.model);
+        let title = escape(self.title);
+        let model = escape(self.model);
         let notes = self.notes_html();
         let number = |n: usize| n.to_string();
         let (width, height) = (number(self.photo.width), number(self.photo.height));
@@ -189,7 +190,7 @@ impl Page<'_> {
         let items = self
             .notes
             .iter()
-            .map(|note| format!("  <li>{}</li>\n", escape_html(note)));
+            .map(|note| format!("  <li>{}</li>\n", escape(note)));
         format!("<ul class=\"notes\">\n{}</ul>\n", items.collect::<String>())
     }
 }
@@ -225,23 +226,6 @@ fn fill<'a>(template: &'a str, value: impl Fn(&str) -> &'a str) -> String {
     out
 }
 
-/// Text as HTML text or as the value of a quoted attribute; control characters, which HTML does not allow, are replaced.
-fn escape_html(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 /// JSON in which nothing can end a script element or a line of JavaScript. These characters stand in JSON strings only.
 fn escape_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
@@ -260,26 +244,6 @@ fn escape_json(json: &str) -> String {
 fn base64_u16(ids: &[u16]) -> String {
     let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
     base64(&bytes)
-}
-
-/// Base64 with padding (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |i: usize| chunk.get(i).copied().map_or(0, u32::from);
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let code = (bits >> (18 - 6 * digit)) & 63;
-            let padding = digit > chunk.len();
-            out.push(if padding {
-                '='
-            } else {
-                char::from(DIGITS[code as usize])
-            });
-        }
-    }
-    out
 }
 
 /// 64-bit FNV-1a over all texts, one after the other.
@@ -455,18 +419,6 @@ mod tests {
         let nothing = Photo::default();
         let text = refusal(&page(&nothing, &levels, &[]));
         assert!(text.starts_with("size of a photo"), "{text}");
-    }
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        // RFC 4648, section 10.
-        let vectors = [
-            "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy",
-        ];
-        for (length, expected) in vectors.iter().enumerate() {
-            assert_eq!(&base64(&b"foobar"[..length]), expected);
-        }
-        assert_eq!(base64(&[0xfb, 0xff, 0xbf]), "+/+/");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use core::fmt::Write;
 
+use fec::html::escape;
+
 use super::{Report, Row};
 
 const TEMPLATE: &str = include_str!("page.html");
@@ -11,10 +13,10 @@ const FULL_DB: f64 = 60.0;
 /// Fills the template. Names may come from files: they are escaped.
 pub(super) fn page(report: &Report, title: &str) -> String {
     let parts = [
-        ("{{title}}", escaped(title)),
+        ("{{title}}", escape(title)),
         ("{{facts}}", facts(report)),
         ("{{assignments}}", assignments(report)),
-        ("{{measured}}", escaped(report.measured)),
+        ("{{measured}}", escape(report.measured)),
         ("{{layers}}", report.layers.iter().map(layer).collect()),
         ("{{finer}}", finer(report)),
     ];
@@ -36,7 +38,7 @@ pub(super) fn page(report: &Report, title: &str) -> String {
 fn facts(report: &Report) -> String {
     let mut facts = String::new();
     let mut fact = |name: &str, value: String| {
-        let _ = writeln!(facts, "<dt>{name}</dt><dd>{}</dd>", escaped(&value));
+        let _ = writeln!(facts, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
     };
     fact("calibrated on", report.calibration.text());
     fact("compared on", report.check.text());
@@ -60,9 +62,9 @@ fn bar(name: &str, share: f64, value: &str, detail: &str) -> String {
     let width = (100.0 * share).clamp(0.0, 100.0);
     format!(
         "<tr title=\"{}\"><th>{}</th><td class=\"bar\"><i style=\"width:{width:.1}%\"></i></td><td>{}</td></tr>\n",
-        escaped(detail),
-        escaped(name),
-        escaped(value)
+        escape(detail),
+        escape(name),
+        escape(value)
     )
 }
 
@@ -107,29 +109,13 @@ fn finer(report: &Report) -> String {
     let row = |finer: &super::Finer| {
         format!(
             "<tr><th>{}</th><td>--keep {}</td><td>{} bytes</td><td>{:.1} %</td></tr>\n",
-            escaped(&finer.layer),
-            escaped(&finer.keep),
+            escape(&finer.layer),
+            escape(&finer.keep),
             finer.bytes,
             finer.time_percent_estimated
         )
     };
     report.worst.iter().map(row).collect()
-}
-
-/// Text as HTML shows it.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            c if c.is_control() => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -138,7 +124,7 @@ mod tests {
 
     #[test]
     fn names_from_files_stay_text() {
-        assert_eq!(escaped("a<b>&\"\n"), "a&lt;b&gt;&amp;&quot;\u{fffd}");
+        assert_eq!(escape("a<b>&\"\n"), "a&lt;b&gt;&amp;&quot;\u{fffd}");
     }
 
     #[test]

@@ -137,6 +137,9 @@ pub(super) fn body<L: Lanes>(m: &MixerAssign<'_>, assign: &mut [u16], weights: &
     if m.dim > WIDEST {
         return portable(m, assign, weights);
     }
+    // Sixteen sums stay in the registers of the widest machines alone, and are too many for four centres.
+    let few = m.shift.len() == LANES && m.shift[4] == f32::NEG_INFINITY;
+    let fours = L::TILE_ROWS < 8 || few;
     let mut columns = [L::splat(0.0); WIDEST];
     let chunks = assign.chunks_mut(LANES).zip(weights.chunks_mut(LANES));
     for (i, (assign, weights)) in chunks.enumerate() {
@@ -146,8 +149,7 @@ pub(super) fn body<L: Lanes>(m: &MixerAssign<'_>, assign: &mut [u16], weights: &
         for x in columns {
             squares = x.mul_add(*x, squares);
         }
-        let few = m.shift.get(4).is_none_or(|s| *s == f32::NEG_INFINITY);
-        let (score, centre) = if L::TILE_ROWS < 8 || few && m.shift.len() == LANES {
+        let (score, centre) = if fours {
             best::<L, 4>(m, columns)
         } else {
             best::<L, LANES>(m, columns)
@@ -200,12 +202,13 @@ fn turn<L: Lanes>(m: &MixerAssign<'_>, first: usize, columns: &mut [L; WIDEST]) 
 }
 
 /// The same for rows behind which nothing may be read.
-#[inline(never)]
+#[inline(always)]
 fn turn_last<L: Lanes>(m: &MixerAssign<'_>, first: usize, columns: &mut [L; WIDEST]) {
     for (k, column) in columns.iter_mut().enumerate().take(m.dim) {
-        *column = L::load(&core::array::from_fn(|r| {
-            m.keys[(first + r).min(m.rows - 1) * m.stride + k]
-        }));
+        *column = L::load(&core::array::from_fn(
+            #[inline(always)]
+            |r| m.keys[(first + r).min(m.rows - 1) * m.stride + k],
+        ));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Why a folder cannot be trained on. `Display` is one line.
 #[derive(Debug)]
@@ -112,14 +112,4 @@ impl From<fec::Error> for Error {
     fn from(source: fec::Error) -> Error {
         Error::File(source)
     }
-}
-
-/// A failed read, with what people meet most told apart.
-pub(super) fn unreadable(path: &Path, source: io::Error) -> Error {
-    let path = path.to_path_buf();
-    Error::File(match source.kind() {
-        io::ErrorKind::NotFound => fec::Error::Missing { path },
-        io::ErrorKind::NotADirectory => fec::Error::NotAFolder { path },
-        _ => fec::Error::Read { path, source },
-    })
 }

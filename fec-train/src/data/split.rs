@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fec::dataset::is_image;
+use fec::dataset::{entries, folders, is_image, name_of};
 
-use super::error::{Error, unreadable};
+use super::error::Error;
 use super::split_file;
 use crate::random::{Keyed, Purpose};
 
@@ -302,30 +302,4 @@ fn class_files_of_any_number(dir: &Path, notes: &mut Vec<String>) -> Result<Clas
 /// Whether there are folders in it.
 fn folders_or_none(dir: &Path) -> bool {
     folders(dir).is_ok_and(|f| !f.is_empty())
-}
-
-fn folders(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut folders = entries(dir)?;
-    folders.retain(|p| p.is_dir());
-    Ok(folders)
-}
-
-/// What a folder holds, sorted by name, hidden entries left out.
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let fail = |e| unreadable(dir, e);
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-fn name_of(folder: &Path) -> String {
-    folder
-        .file_name()
-        .map_or_else(String::new, |n| n.to_string_lossy().into_owned())
 }

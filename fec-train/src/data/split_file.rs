@@ -3,7 +3,7 @@
 use core::fmt::Write;
 use std::path::Path;
 
-use super::error::{Error, unreadable};
+use super::error::Error;
 use super::split::{Sample, Split};
 
 const HEADER: &str = "split,class,file";
@@ -45,7 +45,7 @@ fn quoted(field: &str) -> String {
 
 /// The lines of a split file.
 pub(super) fn read(path: &Path) -> Result<Vec<Row>, Error> {
-    let bytes = std::fs::read(path).map_err(|e| unreadable(path, e))?;
+    let bytes = std::fs::read(path).map_err(|e| fec::Error::from_read(path, e))?;
     let refused = |line, reason| Error::SplitFile {
         path: path.into(),
         line,

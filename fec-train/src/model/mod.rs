@@ -121,13 +121,6 @@ impl Fec {
         &self.config
     }
 
-    /// The same weights under another configuration of equal shapes: another locality, say.
-    #[must_use]
-    pub fn with_locality(mut self, locality: [f32; STAGES - 1]) -> Self {
-        self.config.locality = locality;
-        self
-    }
-
     /// Blocks in all.
     pub fn blocks(&self) -> usize {
         self.config.stages.iter().map(|stage| stage.blocks).sum()

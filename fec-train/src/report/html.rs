@@ -1,55 +1,14 @@
 //! Text and pictures as HTML takes them.
 
-/// Text as HTML or SVG text, or as the value of a quoted attribute; control characters, which neither allows, are replaced.
+/// Text as HTML or SVG text, or as the value of a quoted attribute; lines stay lines, other control characters are replaced.
 pub(crate) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\n' => out.push('\n'),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
+    let lines: Vec<String> = text.split('\n').map(fec::html::escape).collect();
+    lines.join("\n")
 }
 
 /// The bytes of a JPEG as an address that holds them.
 pub(super) fn jpeg_uri(bytes: &[u8]) -> String {
-    const DIGITS: [char; 64] = digits();
-    let mut uri = String::from("data:image/jpeg;base64,");
-    // Six bits a digit; the last group is filled up with zero bits, then with signs that stand for nothing (RFC 4648, section 4).
-    for group in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, i| {
-            bits << 8 | group.get(i).map_or(0, |&b| usize::from(b))
-        });
-        for digit in 0..4 {
-            let code = bits >> (18 - 6 * digit) & 63;
-            let letter = DIGITS.get(code).filter(|_| digit <= group.len());
-            uri.push(letter.copied().unwrap_or('='));
-        }
-    }
-    uri
-}
-
-const fn digits() -> [char; 64] {
-    let mut digits = ['A'; 64];
-    let mut i = 0;
-    while i < 64 {
-        digits[i] = match i as u8 {
-            n @ 0..26 => (b'A' + n) as char,
-            n @ 26..52 => (b'a' + n - 26) as char,
-            n @ 52..62 => (b'0' + n - 52) as char,
-            62 => '+',
-            _ => '/',
-        };
-        i += 1;
-    }
-    digits
+    format!("data:image/jpeg;base64,{}", fec::html::base64(bytes))
 }
 
 #[cfg(test)]

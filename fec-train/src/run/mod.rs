@@ -24,8 +24,10 @@ use checkpoint::Unusable;
 use lock::Lock;
 use metrics::Metrics;
 
-const RECIPE: &str = "recipe.toml";
-const SPLIT: &str = "split.csv";
+/// The recipe's file.
+pub const RECIPE: &str = "recipe.toml";
+/// The split's file.
+pub const SPLIT: &str = "split.csv";
 const CLASSES: &str = "classes.txt";
 const CHECKPOINTS: &str = "checkpoints";
 const LAST: &str = "last";

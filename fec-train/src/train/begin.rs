@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use fec::output::{Output, Progress as Bar};
 
-use super::{SPLIT, Trainer, Weights, fresh, gradient, read_weights, size};
+use super::{SPLIT, Trainer, Weights, fresh, gradient, network, read_weights, recipe_of, size};
 use crate::data::{self, Budget, Dataset, Loader, Split};
-use crate::model::{Fec, Init, Pass};
+use crate::model::Pass;
 use crate::recipe::Recipe;
 use crate::run::{Folder, Name, Start, State, Training};
 use crate::validate::Validation;
@@ -16,8 +16,9 @@ use crate::{Error, device, export};
 
 /// File in the run's folder that says which images there were.
 const FINGERPRINT: &str = "images.txt";
+
 /// The images of a recipe: split, datasets, and what reading all of them found.
-struct Images {
+pub(crate) struct Images {
     split: Split,
     train: Arc<Dataset>,
     val: Arc<Dataset>,
@@ -25,6 +26,26 @@ struct Images {
 }
 
 impl Images {
+    /// Those of a run that is not there yet, and the split as text, where the folder has none of its own.
+    pub(crate) fn unsplit(recipe: &Recipe, out: &mut Output) -> Result<(Self, String), Error> {
+        let scratch = tempfile::tempdir().map_err(|source| {
+            Error::Host(fec::Error::Write {
+                path: std::env::temp_dir(),
+                source,
+            })
+        })?;
+        let split_file = scratch.path().join(SPLIT);
+        let images = Self::open(recipe, &split_file, out)?;
+        let split = std::fs::read_to_string(&split_file).unwrap_or_default();
+        Ok((images, split))
+    }
+
+    /// What is to be said of them, a line each.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let notes = self.split.notes.iter().cloned();
+        notes.chain(self.found.lines()).collect()
+    }
+
     fn open(recipe: &Recipe, split_file: &Path, out: &mut Output) -> Result<Self, Error> {
         let folder = recipe.data_folder()?;
         let split = Split::open(folder, recipe.val_split, recipe.seed, split_file)?;
@@ -62,38 +83,20 @@ impl Trainer {
         out: &mut Output,
     ) -> Result<Self, Error> {
         let (device, device_name) = device::open(&recipe.device)?;
-        let scratch = tempfile::tempdir().map_err(|source| {
-            Error::Host(fec::Error::Write {
-                path: std::env::temp_dir(),
-                source,
-            })
-        })?;
-        let split_file = scratch.path().join(SPLIT);
-        let images = Images::open(&recipe, &split_file, out)?;
-        let split_text = std::fs::read_to_string(&split_file).unwrap_or_default();
-        for line in images.split.notes.iter().chain(&images.found.lines()) {
-            out.message(line);
-        }
-        let config = recipe.config(images.split.classes.len())?;
-        let init = Init {
-            seed: recipe.seed,
-            layer_scale: recipe.layer_scale as f32,
-        };
-        let fec = Fec::new(&config, init, &device)?;
+        let (images, split_text) = Images::unsplit(&recipe, out)?;
+        images.lines().iter().for_each(|line| out.message(line));
+        let fec = network(&recipe, images.split.classes.len(), &device)?;
         fec.config().check_size(size(&recipe))?;
         let (fec, begun_from) = export::initialise(fec, &recipe.initial_checkpoint)?;
         out.message(format_args!("starting from {begun_from}, on {device_name}"));
         let weights = fresh(fec, &recipe);
-        let loader = Loader::train(images.train, &recipe, images.split.classes.len());
+        let loader = Loader::train(
+            Arc::clone(&images.train),
+            &recipe,
+            images.split.classes.len(),
+        );
         if recipe.max_minutes > 0.0 {
-            shorten(
-                &mut recipe,
-                &weights,
-                &loader,
-                &images.val,
-                &images.split,
-                out,
-            )?;
+            shorten(&mut recipe, &weights, &loader, &images, out)?;
         }
         let name = match name {
             Some(name) => Name::Given(name),
@@ -130,8 +133,7 @@ impl Trainer {
     pub fn resume(folder: Folder, device: Option<&str>, out: &mut Output) -> Result<Self, Error> {
         let path = folder.path().to_path_buf();
         let overrides: Vec<String> = device.map(|d| format!("device={d}")).into_iter().collect();
-        let file = path.join("recipe.toml");
-        let recipe = Recipe::parse(&file.display().to_string(), &folder.recipe()?, &overrides)?;
+        let recipe = recipe_of(&folder, &overrides)?;
         let (device, _) = device::open(&recipe.device)?;
         let (run, found) = Training::resume(folder)?;
         let images = Images::open(&recipe, &path.join(SPLIT), out)?;
@@ -142,12 +144,7 @@ impl Trainer {
             return Err(Error::DataChanged { folder: path });
         }
         let begun_from = about.next().unwrap_or_default().to_string();
-        let config = recipe.config(images.split.classes.len())?;
-        let init = Init {
-            seed: recipe.seed,
-            layer_scale: recipe.layer_scale as f32,
-        };
-        let fec = Fec::new(&config, init, &device)?;
+        let fec = network(&recipe, images.split.classes.len(), &device)?;
         let (weights, state) = match found {
             None => {
                 let (fec, _) = export::initialise(fec, &recipe.initial_checkpoint)?;
@@ -190,13 +187,12 @@ fn shorten(
     recipe: &mut Recipe,
     weights: &Weights,
     loader: &Loader,
-    val: &Dataset,
-    split: &Split,
+    images: &Images,
     out: &mut Output,
 ) -> Result<(), Error> {
     let started = Instant::now();
-    let file = export::pack(&weights.fec, recipe, &split.classes, "speed")?;
-    Validation::run(&file, val)?;
+    let file = export::pack(&weights.fec, recipe, &images.split.classes, "speed")?;
+    Validation::run(&file, &images.val)?;
     let validation = started.elapsed().as_secs_f64();
     let mut trial = weights.clone();
     let (mut steps, mut clock) = (0u32, Instant::now());

@@ -21,6 +21,12 @@ impl Matrix {
         Self(FlexTensor::new(bytes, layout, DType::F32))
     }
 
+    /// All of `values` in one dimension.
+    pub(super) fn vector(values: Vec<f32>) -> Self {
+        let length = values.len();
+        Self::new(values, &[length])
+    }
+
     pub(super) fn zeros(shape: &[usize]) -> Self {
         Self::new(vec![0.0; shape.iter().product()], shape)
     }

@@ -93,10 +93,7 @@ impl Fused<8> for FusedMlp {
             of_normal.values(),
             Some(grad.values()),
         );
-        let vector = |values: Vec<f32>| {
-            let length = values.len();
-            Matrix::new(values, &[length])
-        };
+        let vector = Matrix::vector;
         [
             of_x,
             vector(of_weight),

@@ -113,7 +113,7 @@ impl Fused<8> for FusedPool {
         } else {
             vec![0.0; members.values().len()]
         };
-        let vector = |values: Vec<f32>| Matrix::new(values, &[next]);
+        let vector = Matrix::vector;
         let rows = self.images() * self.elements();
         [
             Matrix::new(of_x, &[rows, channels]),

@@ -35,10 +35,7 @@ pub(super) fn backward(
         of_normal.values(),
         Some(grad.values()),
     );
-    let vector = |values: Vec<f32>| {
-        let length = values.len();
-        Matrix::new(values, &[length])
-    };
+    let vector = Matrix::vector;
     [
         of_x,
         vector(of_norm_weight),
