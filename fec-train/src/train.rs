@@ -167,14 +167,15 @@ impl Trainer {
             sum.add(&self.weights.fec, gradient, count);
             images += count as u64;
         }
-        let mut loss = 0.0;
+        let (mut loss, mut grad_norm) = (0.0, None);
         if let Some(gradient) = sum.take() {
             loss = f64::from(gradient.loss);
-            let (fec, _) =
+            let (fec, norm) =
                 self.weights
                     .optimizer
                     .step(lr, self.weights.fec.clone(), gradient.parameters);
             self.weights.fec = fec;
+            grad_norm = norm.map(|norm| f64::from(norm.into_scalar::<f32>()));
             if let Some(average) = &mut self.weights.average {
                 average.update(&self.weights.fec);
             }
@@ -188,6 +189,7 @@ impl Trainer {
             step: self.state.step,
             loss,
             lr,
+            grad_norm,
             images,
         })
     }
@@ -387,7 +389,7 @@ impl Recent {
             epoch: step.epoch,
             loss: self.loss / self.steps.max(1) as f64,
             lr: step.lr,
-            grad_norm: None,
+            grad_norm: step.grad_norm,
             images_per_second: self.images as f64 / self.seconds.max(1e-9),
             seconds,
         }

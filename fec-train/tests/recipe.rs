@@ -199,6 +199,11 @@ fn wrong_kinds_and_ranges_are_named_with_what_is_expected() {
         "locality goes with similarity cosine alone",
     );
     refused(
+        "pool-gradient = \"colours\"\nlocality = [0.1, 0.0, 0.1]",
+        &[],
+        "need a locality above 0",
+    );
+    refused(
         "clip-grad = 0",
         &[],
         "clip-grad is 0.0, expected a number above 0",

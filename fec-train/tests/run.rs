@@ -8,6 +8,7 @@ use fec_train::run::{Best, EpochRow, Error, Folder, Name, Start, State, StepRow,
 const START: Start<'_> = Start {
     recipe: "model = \"fec_nano\"\n",
     split: "path,set\n",
+    images: "images",
     classes: &[],
 };
 

@@ -18,6 +18,7 @@ const STEPS: &str = "FEC_TRAIN_TEST_STEPS";
 const START: Start<'_> = Start {
     recipe: "model = \"fec_nano\"\n",
     split: "path,set\n",
+    images: "images",
     classes: &[],
 };
 const MODEL_LEN: usize = 300_000;

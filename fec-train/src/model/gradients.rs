@@ -25,7 +25,7 @@ const PART_PIXELS: usize = PART_IMAGES * 64 * 64;
 /// The gradient of a batch.
 #[derive(Debug)]
 pub struct Gradient {
-    /// The mean of the images' losses, -sum(target * log_softmax(logits)); without what ties the pools' members.
+    /// The mean of the images' losses, -sum(target * log_softmax(logits)); without what the pools' keys learn from besides.
     pub loss: f32,
     /// [B, classes]
     pub logits: Vec<f32>,
@@ -208,10 +208,10 @@ fn part_gradient(
     let targets = Tensor::<2>::from_data(targets, &device);
     let losses = (log_softmax(logits.clone(), 1) * targets).sum_dim(1);
     let loss = losses.sum().mul_scalar(-1.0 / count as f64);
-    let whole = match output.tie {
-        Some(tie) => {
+    let whole = match output.pools {
+        Some(pools) => {
             let share = images.len() as f32 / count as f32;
-            loss.clone() + tie.mul_scalar(pass.pools.tie * share)
+            loss.clone() + pools.mul_scalar(share)
         }
         None => loss.clone(),
     };

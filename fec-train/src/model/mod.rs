@@ -76,8 +76,8 @@ pub struct Output {
     pub logits: Option<Tensor<2>>,
     /// Dense networks: the normalised maps of the four stages [B, N, C].
     pub features: Vec<Tensor<3>>,
-    /// How far the pools' members are from their centres \[1\], if [`PoolTraining::tie`] asks for it.
-    pub tie: Option<Tensor<1>>,
+    /// The loss \[1\] that the pools' keys learn from besides the task's, where [`PoolTraining`] asks for one.
+    pub pools: Option<Tensor<1>>,
     /// What was seen on the way, if it was asked for.
     pub trace: Trace,
 }
@@ -159,7 +159,9 @@ impl Fec {
             pass,
             trace: Trace::default(),
             images: b,
-            tie: None,
+            pools: None,
+            colours: matches!(pass.pools.gradient, PoolGradient::Colours { .. })
+                .then(|| pool::of_patches(&images)),
         };
         let mut x = self.patch_embed.forward(images, pass.bf16);
         if pass.traced {
@@ -191,7 +193,7 @@ impl Fec {
         Ok(Output {
             logits,
             features,
-            tie: run.tie,
+            pools: run.pools,
             trace: run.trace,
         })
     }

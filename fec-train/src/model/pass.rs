@@ -57,6 +57,25 @@ pub enum PoolGradient {
         /// Of the weights.
         temperature: f32,
     },
+    /// No way from the task's loss: the keys learn to tell apart what looks different, by a loss of their own.
+    Colours {
+        /// Of the softmax over the centres around an element.
+        temperature: f32,
+    },
+}
+
+impl PoolTraining {
+    /// Whether members have weights, or a distance to their centre, that count.
+    pub(super) fn weighs(self) -> bool {
+        self.gradient.weighs() || self.tie > 0.0
+    }
+}
+
+impl PoolGradient {
+    /// Whether members have weights that learn.
+    pub(super) fn weighs(self) -> bool {
+        matches!(self, Self::Members { .. } | Self::Weighted { .. })
+    }
 }
 
 /// What a traced pass saw.
@@ -74,8 +93,10 @@ pub(super) struct Run<'a> {
     pub(super) trace: Trace,
     /// Images in the batch.
     pub(super) images: usize,
-    /// Sum over the pools of how far members are from their centres [1], if it is asked for.
-    pub(super) tie: Option<Tensor<1>>,
+    /// What the pools' keys learn from [1], if they learn: summed over the pools.
+    pub(super) pools: Option<Tensor<1>>,
+    /// What the elements of the map look like, where the keys learn it (`pool/colours.rs`).
+    pub(super) colours: Option<Tensor<3>>,
 }
 
 impl Run<'_> {
@@ -86,6 +107,14 @@ impl Run<'_> {
             Some(keep) => keep.clone(),
             None => vec![1.0; self.images].into(),
         }
+    }
+
+    /// Adds to what the pools' keys learn from.
+    pub(super) fn teach(&mut self, loss: Tensor<1>) {
+        self.pools = Some(match self.pools.take() {
+            Some(sum) => sum + loss,
+            None => loss,
+        });
     }
 
     /// The forced assignments of that clusterer.

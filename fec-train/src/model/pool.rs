@@ -1,6 +1,8 @@
 //! The pool between stages (SPEC 3): its parameters, and its definition in burn's operations. The CPU runs
 //! [`super::fused::FusedPool`].
 
+mod colours;
+
 use alloc::sync::Arc;
 
 use burn::module::Module;
@@ -16,6 +18,8 @@ use super::grid::Grid;
 use super::layers::{Conv, Norm, affine, unit};
 use super::mixer::{join, split, to_u16};
 use super::pass::{PoolGradient, PoolTraining, Run};
+
+pub(super) use colours::{LIGHTEST, LOOKS, NEAR, Near, of_patches};
 
 /// Similarities made at a time, per image 4 bytes each: with many images or large ones the batch is cut.
 const SIMILARITIES: usize = 1 << 24;
@@ -103,14 +107,19 @@ impl Pool {
             });
             let rows = TensorData::new(rows.collect::<Vec<_>>(), [b * n]);
             let rows = Tensor::from_data(rows, &x.device());
-            self.weights(&x, &windows(&x, setting.map), rows, setting, run)
+            self.learn_colours(&x, rows.clone(), setting, run, true);
+            if training.weighs() {
+                self.weights(&x, &windows(&x, setting.map), rows, setting, run)
+            } else {
+                Tensor::ones([b * n, 1], &x.device())
+            }
         };
         let operation = FusedPool {
             map: setting.map,
             cells: cells.into(),
             assign,
             grid,
-            weighing: training.gradient != PoolGradient::None,
+            weighing: training.gradient.weighs(),
         };
         let shape = [b, n / 4, self.conv_v.bias.val().dims()[0]];
         let inputs = [
@@ -146,6 +155,7 @@ impl Pool {
         } else {
             rows
         };
+        self.learn_colours(&x, rows.clone(), setting, run, false);
         let weights = self.weights(&regions, &means, rows.clone(), setting, run);
         let members = regions.clone().reshape([b * n, c]) * weights.clone();
         let add = IndexingUpdateOp::Add;
@@ -175,11 +185,7 @@ impl Pool {
     ) -> Tensor<2> {
         let ([b, n, c], m) = (x.dims(), means.dims()[1]);
         let PoolTraining { gradient, tie } = run.pass.pools;
-        let still = matches!(
-            gradient,
-            PoolGradient::None | PoolGradient::StraightThrough { .. }
-        );
-        if still && tie == 0.0 {
+        if !run.pass.pools.weighs() {
             return Tensor::ones([b * n, 1], &x.device());
         }
         let bf16 = run.pass.bf16;
@@ -192,21 +198,16 @@ impl Pool {
         };
         if tie > 0.0 {
             let distance = similarity.clone().mean().mul_scalar(-1.0).add_scalar(1.0);
-            run.tie = Some(match run.tie.take() {
-                Some(tie) => tie + distance,
-                None => distance,
-            });
+            run.teach(distance.mul_scalar(tie));
         }
         match gradient {
-            PoolGradient::None | PoolGradient::StraightThrough { .. } => {
-                Tensor::ones([b * n, 1], &x.device())
-            }
             PoolGradient::Members { temperature } => (similarity.clone() - similarity.detach())
                 .div_scalar(temperature)
                 .exp(),
             PoolGradient::Weighted { temperature } => {
                 similarity.sub_scalar(1.0).div_scalar(temperature).exp()
             }
+            _ => Tensor::ones([b * n, 1], &x.device()),
         }
     }
 

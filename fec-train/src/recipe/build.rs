@@ -19,7 +19,8 @@ use crate::schedule::Schedule;
 /// Models that can be trained.
 pub const MODELS: [&str; 6] = ["nano", "micro", "compact", "small", "base", "large"];
 /// Ways to train the pools' keys.
-pub const POOL_GRADIENTS: [&str; 4] = ["none", "straight-through", "members", "weighted"];
+pub const POOL_GRADIENTS: [&str; 5] =
+    ["none", "straight-through", "members", "weighted", "colours"];
 const SIMILARITIES: [&str; 3] = ["cosine", "dot", "euclidean"];
 const DISPATCHES: [&str; 4] = ["alpha-beta", "alpha", "beta", "plain"];
 const TRAIN_INTERPOLATIONS: [&str; 3] = ["random", "bilinear", "bicubic"];
@@ -118,6 +119,12 @@ impl Recipe {
             return Err(Error::Conflict {
                 name: check.name.into(),
                 reason: "locality goes with similarity cosine alone; leave out one of the two",
+            });
+        }
+        if self.pool_gradient == "colours" && self.locality.contains(&0.0) {
+            return Err(Error::Conflict {
+                name: check.name.into(),
+                reason: "pool-gradient colours looks at the centres around an element, which need a locality above 0 in all pools; locality = [0.05, 0.05, 0.05] is a good start",
             });
         }
         check.one_of("pool-gradient", &self.pool_gradient, &POOL_GRADIENTS)?;
@@ -270,6 +277,7 @@ impl Recipe {
             "straight-through" => PoolGradient::StraightThrough { temperature },
             "members" => PoolGradient::Members { temperature },
             "weighted" => PoolGradient::Weighted { temperature },
+            "colours" => PoolGradient::Colours { temperature },
             _ => PoolGradient::None,
         };
         PoolTraining {

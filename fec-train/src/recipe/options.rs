@@ -86,7 +86,7 @@ options! {
         head_dims: Vec<usize> = Vec::new(),
         /// Weight of the distance in the pools' assignments, for each of the three pools; 0 as published
         locality: [f64; 3] = [0.0; 3],
-        /// How the pools' keys are trained: none (as published), straight-through, members, weighted
+        /// How the pools' keys are trained: none (as published), colours, straight-through, members, weighted
         pool_gradient: String = "none".into(),
         /// What similarities are divided by in that gradient
         pool_temperature: f64 = 0.1,

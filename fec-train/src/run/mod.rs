@@ -1,6 +1,6 @@
 //! Runs: a folder each, which is never overwritten and can be read at any moment, whatever has happened to the process that writes it.
 //!
-//! `recipe.toml`, `split.csv` and `classes.txt` are written at the beginning and stay; `metrics.jsonl` and `summary.csv` grow;
+//! `recipe.toml`, `split.csv`, `images.txt` and `classes.txt` are written at the beginning and stay; `metrics.jsonl` and `summary.csv` grow;
 //! `checkpoints/step-N` come and go; `last` and `best` name two of them. A checkpoint's step is the one truth: on `resume` rows of
 //! metrics and checkpoints beyond it are removed, so that the run goes on as if it had never gone further.
 
@@ -28,6 +28,8 @@ use metrics::Metrics;
 pub const RECIPE: &str = "recipe.toml";
 /// The split's file.
 pub const SPLIT: &str = "split.csv";
+/// The file that says which images there were.
+const IMAGES: &str = "images.txt";
 const CLASSES: &str = "classes.txt";
 const CHECKPOINTS: &str = "checkpoints";
 const LAST: &str = "last";
@@ -42,6 +44,8 @@ pub struct Start<'a> {
     pub recipe: &'a str,
     /// Which images are trained on and which are validated on.
     pub split: &'a str,
+    /// What tells the same images again, and what the weights began as, a line each.
+    pub images: &'a str,
     /// Names of the classes by index.
     pub classes: &'a [String],
 }
@@ -83,8 +87,8 @@ impl Folder {
         if !found.is_dir() {
             return Err(fec::Error::NotAFolder { path }.into());
         }
-        // Classes are written last of the three.
-        if let Some(missing) = [RECIPE, SPLIT, CLASSES]
+        // Classes are written last of them.
+        if let Some(missing) = [RECIPE, SPLIT, IMAGES, CLASSES]
             .into_iter()
             .find(|name| !path.join(name).is_file())
         {
@@ -113,6 +117,11 @@ impl Folder {
     /// Which images are trained on and which are validated on, as it was given to [`Training::create`].
     pub fn split(&self) -> Result<String, Error> {
         files::read_text(&self.path.join(SPLIT))
+    }
+
+    /// What tells the same images again, and what the weights began as, as it was given to [`Training::create`].
+    pub fn images(&self) -> Result<String, Error> {
+        files::read_text(&self.path.join(IMAGES))
     }
 
     /// Names of the classes by index.
@@ -264,6 +273,7 @@ impl Training {
             fs::create_dir(&checkpoints).map_err(|e| Error::writing(&checkpoints, e))?;
             folder.write(RECIPE, start.recipe.as_bytes())?;
             folder.write(SPLIT, start.split.as_bytes())?;
+            folder.write(IMAGES, start.images.as_bytes())?;
             folder.write(CLASSES, classes.as_bytes())?;
             let metrics = Metrics::open(&path, 0)?;
             files::sync_folder(parent).map_err(|e| Error::writing(parent, e))?;

@@ -14,9 +14,6 @@ use crate::run::{Folder, Name, Start, State, Training};
 use crate::validate::Validation;
 use crate::{Error, device, export};
 
-/// File in the run's folder that says which images there were.
-const FINGERPRINT: &str = "images.txt";
-
 /// The images of a recipe: split, datasets, and what reading all of them found.
 pub(crate) struct Images {
     split: Split,
@@ -105,14 +102,14 @@ impl Trainer {
                 size: recipe.img_size,
             },
         };
+        let about = format!("{:016x}\n{begun_from}\n", images.split.fingerprint());
         let start = Start {
             recipe: &recipe.to_toml(),
             split: &split_text,
+            images: &about,
             classes: &images.split.classes,
         };
         let run = Training::create(runs, name, &start)?;
-        let about = format!("{:016x}\n{begun_from}\n", images.split.fingerprint());
-        run.folder().write(FINGERPRINT, about.as_bytes())?;
         Ok(Self {
             recipe,
             split: images.split,
@@ -137,7 +134,7 @@ impl Trainer {
         let (device, _) = device::open(&recipe.device)?;
         let (run, found) = Training::resume(folder)?;
         let images = Images::open(&recipe, &path.join(SPLIT), out)?;
-        let about = std::fs::read_to_string(path.join(FINGERPRINT)).unwrap_or_default();
+        let about = run.folder().images()?;
         let mut about = about.lines();
         let same = about.next() == Some(&format!("{:016x}", images.split.fingerprint()));
         if !same || images.split.classes != run.folder().classes()? {
@@ -194,10 +191,14 @@ fn shorten(
     let file = export::pack(&weights.fec, recipe, &images.split.classes, "speed")?;
     Validation::run(&file, &images.val)?;
     let validation = started.elapsed().as_secs_f64();
+    let pass = Pass {
+        pools: recipe.pools(),
+        ..Pass::default()
+    };
     let mut trial = weights.clone();
     let (mut steps, mut clock) = (0u32, Instant::now());
     for (i, batch) in loader.batches(0..1000)?.enumerate() {
-        let gradient = gradient(&trial.fec, &batch?, recipe, &Pass::default())?;
+        let gradient = gradient(&trial.fec, &batch?, recipe, &pass)?;
         let (fec, _) = trial
             .optimizer
             .step(0.0, trial.fec.clone(), gradient.parameters);

@@ -63,6 +63,39 @@ fn fifty_kills_change_nothing() {
     killed_runs_end_like_one_that_was_not(MANY_KILLS, 500);
 }
 
+/// Files of at most so many times 512 bytes: what a full disk does, with room for what a run begins with alone.
+#[cfg(unix)]
+const BLOCKS: &str = "48";
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_fills_up_is_one_line_and_with_room_again_the_run_goes_on() {
+    let dir = tempfile::tempdir().expect("a folder");
+    stripes(&dir.path().join("photos"), 8, 36);
+    let recipe = recipe(&dir.path().join("photos"));
+    ok(dir.path(), &train("whole", recipe.clone()));
+    let shell = "trap '' XFSZ; ulimit -f \"$1\" || exit 9; shift; exec \"$@\"";
+    let output = std::process::Command::new("sh")
+        .current_dir(dir.path())
+        .args(["-c", shell, "sh", BLOCKS, env!("CARGO_BIN_EXE_fec-train")])
+        .args(train("full", recipe))
+        .output()
+        .expect("a shell");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let errors: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
+    assert!(
+        errors.len() == 1 && errors[0].contains("cannot be written"),
+        "{text}"
+    );
+    ok(dir.path(), &["resume", "runs/full"]);
+    let [whole, full] = ["whole", "full"].map(|run| newest(&dir.path().join("runs").join(run)));
+    assert!(whole == full, "the full disk changed the result");
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_leaves_a_checkpoint_and_ends_with_130() {

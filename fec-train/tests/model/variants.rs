@@ -142,8 +142,8 @@ fn gradients(fec: &Fec, composed: bool, pools: PoolTraining) -> Found {
     let sums = maps.chain(logits).map(|x| (x.clone() * x.sin()).mean());
     let loss = sums.reduce(|a, b| a + b).expect("an output");
     let value = crate::values(loss.clone())[0];
-    let loss = match output.tie {
-        Some(tie) => loss + tie.mul_scalar(pools.tie),
+    let loss = match output.pools {
+        Some(pools) => loss + pools,
         None => loss,
     };
     let grads = burn::optim::GradientsParams::from_grads(loss.backward(), fec);
@@ -194,6 +194,7 @@ fn pools_learn_in_every_way_and_inference_stays_the_same() {
         PoolGradient::StraightThrough { temperature: 0.1 },
         PoolGradient::Members { temperature: 0.5 },
         PoolGradient::Weighted { temperature: 0.5 },
+        PoolGradient::Colours { temperature: 0.02 },
         PoolGradient::None,
     ];
     for config in [Config { locality, ..MICRO }, folds] {

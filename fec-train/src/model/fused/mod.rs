@@ -28,7 +28,7 @@ use matrix::Matrix;
 
 pub(super) use mixer::FusedMixer;
 pub(super) use mlp::FusedMlp;
-pub(super) use pool::FusedPool;
+pub(super) use pool::{FusedColours, FusedPool};
 
 /// An operation on `N` tensors with a hand-written gradient.
 pub(super) trait Fused<const N: usize>: Clone + Debug + Send + Sync + 'static {
@@ -162,8 +162,8 @@ pub(super) fn pool_assign(
     pool::assign(x.values(), channels, map, grid, keys)
 }
 
-/// A tensor's values.
-fn matrix<const D: usize>(x: Tensor<D>) -> Matrix {
+/// A tensor's values; it lies on the CPU.
+pub(super) fn matrix<const D: usize>(x: Tensor<D>) -> Matrix {
     let x = x.inner().try_into_primitive::<Flex>();
     Matrix::of(&x.expect("the callers ask `on_cpu` first"))
 }

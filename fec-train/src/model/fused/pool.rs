@@ -2,6 +2,7 @@
 //! with the affine conv_v, which so runs on M rows in place of N.
 
 mod assign;
+mod colours;
 
 use alloc::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::norm::{self, Affine, Statistics};
 use super::product::{by_rows, product, transposed};
 
 pub(crate) use assign::{Keys, assign};
+pub(crate) use colours::FusedColours;
 
 /// Taps of conv_skip: 3 x 3.
 const TAPS: usize = 9;
