@@ -34,8 +34,6 @@ pub struct Step {
     pub loss: f64,
     /// Its learning rate.
     pub lr: f64,
-    /// Norm of all its gradients together, before clipping.
-    pub grad_norm: Option<f64>,
     /// Its images.
     pub images: u64,
 }
@@ -218,7 +216,6 @@ mod tests {
             step,
             loss: 1.2344,
             lr: 1e-3,
-            grad_norm: None,
             images: 64,
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use fec::output::Output;
 use fec_runtime::ImageSize;
 
@@ -100,7 +100,7 @@ impl Trainer {
                 progress.finish();
                 return Ok(Ended::Interrupted);
             }
-            let step = self.update(&mut batches, accumulate)?;
+            let (step, norm) = self.update(&mut batches, accumulate)?;
             let seconds = clock.elapsed().as_secs_f64();
             clock = Instant::now();
             self.state.seconds += seconds;
@@ -109,7 +109,8 @@ impl Trainer {
             recent.add(&step, seconds);
             let epoch_ends = self.state.step_in_epoch == self.per_epoch();
             if step.step % LOG_EVERY == 0 || epoch_ends {
-                self.run.log_step(&recent.row(&step, self.state.seconds))?;
+                self.run
+                    .log_step(&recent.row(&step, norm, self.state.seconds))?;
                 recent = Recent::default();
             }
             if epoch_ends {
@@ -126,8 +127,12 @@ impl Trainer {
         Ok(Ended::Done)
     }
 
-    /// One update of the weights; gives what was done.
-    fn update(&mut self, batches: &mut data::Batches, accumulate: u64) -> Result<Step, Error> {
+    /// One update of the weights; gives what was done, and the norm of all gradients before clipping: reading it waits for the device.
+    fn update(
+        &mut self,
+        batches: &mut data::Batches,
+        accumulate: u64,
+    ) -> Result<(Step, Option<Tensor<1>>), Error> {
         let (number, per_epoch) = (self.state.step, self.per_epoch());
         let lr = self.recipe.schedule().lr(number, per_epoch);
         let mut sum = Accumulator::default();
@@ -175,7 +180,7 @@ impl Trainer {
                     .optimizer
                     .step(lr, self.weights.fec.clone(), gradient.parameters);
             self.weights.fec = fec;
-            grad_norm = norm.map(|norm| f64::from(norm.into_scalar::<f32>()));
+            grad_norm = norm;
             if let Some(average) = &mut self.weights.average {
                 average.update(&self.weights.fec);
             }
@@ -184,14 +189,14 @@ impl Trainer {
         self.state.step_in_epoch += 1;
         self.state.epoch_loss_sum += loss * images as f64;
         self.state.epoch_images += images;
-        Ok(Step {
+        let step = Step {
             epoch: self.state.epoch,
             step: self.state.step,
             loss,
             lr,
-            grad_norm,
             images,
-        })
+        };
+        Ok((step, grad_norm))
     }
 
     /// Validates, writes the row and the checkpoint.
@@ -383,13 +388,13 @@ impl Recent {
         self.images += step.images;
     }
 
-    fn row(&self, step: &Step, seconds: f64) -> StepRow {
+    fn row(&self, step: &Step, norm: Option<Tensor<1>>, seconds: f64) -> StepRow {
         StepRow {
             step: step.step,
             epoch: step.epoch,
             loss: self.loss / self.steps.max(1) as f64,
             lr: step.lr,
-            grad_norm: step.grad_norm,
+            grad_norm: norm.map(|norm| f64::from(norm.into_scalar::<f32>())),
             images_per_second: self.images as f64 / self.seconds.max(1e-9),
             seconds,
         }

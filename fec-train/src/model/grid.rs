@@ -78,6 +78,12 @@ impl Grid {
     }
 }
 
+/// How far an element's row (or column) is from that of a pool's centre, in units of a centre's cell (SPEC 3.6).
+#[inline(always)]
+pub(crate) fn away(element: usize, centre: usize) -> f32 {
+    (element as f32 + 0.5) / 2.0 - (centre as f32 + 0.5)
+}
+
 /// Window i of p over n: floor(i n / p) .. ceil((i + 1) n / p).
 fn window(i: usize, p: usize, n: usize) -> core::ops::Range<usize> {
     i * n / p..((i + 1) * n).div_ceil(p)

@@ -14,7 +14,7 @@ use fec_runtime::MapSize;
 use fec_runtime::config::Similarity;
 
 use super::fused::{FusedPool, apply, input, pool_assign};
-use super::grid::Grid;
+use super::grid::{Grid, away};
 use super::layers::{Conv, Norm, affine, unit};
 use super::mixer::{join, split, to_u16};
 use super::pass::{PoolGradient, PoolTraining, Run};
@@ -107,12 +107,8 @@ impl Pool {
             });
             let rows = TensorData::new(rows.collect::<Vec<_>>(), [b * n]);
             let rows = Tensor::from_data(rows, &x.device());
-            self.learn_colours(&x, rows.clone(), setting, run, true);
-            if training.weighs() {
-                self.weights(&x, &windows(&x, setting.map), rows, setting, run)
-            } else {
-                Tensor::ones([b * n, 1], &x.device())
-            }
+            self.learn_colours(&x, rows.clone(), setting, run, Some(&grid));
+            self.weights(&x, || windows(&x, setting.map), rows, setting, run)
         };
         let operation = FusedPool {
             map: setting.map,
@@ -155,8 +151,8 @@ impl Pool {
         } else {
             rows
         };
-        self.learn_colours(&x, rows.clone(), setting, run, false);
-        let weights = self.weights(&regions, &means, rows.clone(), setting, run);
+        self.learn_colours(&x, rows.clone(), setting, run, None);
+        let weights = self.weights(&regions, || means.clone(), rows.clone(), setting, run);
         let members = regions.clone().reshape([b * n, c]) * weights.clone();
         let add = IndexingUpdateOp::Add;
         let counts = Tensor::ones([b * m, 1], &x.device());
@@ -174,23 +170,24 @@ impl Pool {
         self.skip(x, setting.map) + self.norm2.forward(reps)
     }
 
-    /// The members' weights [B * N, 1], and how far members are from their centres. `rows`: each element's row of `means`.
+    /// The members' weights [B * N, 1], and how far members are from their centres. `rows`: each element's row of
+    /// `means`.
     fn weights(
         &self,
         x: &Tensor<3>,
-        means: &Tensor<3>,
+        means: impl FnOnce() -> Tensor<3>,
         rows: Tensor<1, Int>,
         setting: Setting,
         run: &mut Run,
     ) -> Tensor<2> {
-        let ([b, n, c], m) = (x.dims(), means.dims()[1]);
+        let [b, n, c] = x.dims();
         let PoolTraining { gradient, tie } = run.pass.pools;
         if !run.pass.pools.weighs() {
             return Tensor::ones([b * n, 1], &x.device());
         }
         let bf16 = run.pass.bf16;
         let keys = self.conv_f.rows(x.clone().reshape([b * n, c]), bf16);
-        let centres = self.conv_f.rows(means.clone().reshape([b * m, c]), bf16);
+        let centres = self.conv_f.rows(means().reshape([b * n / 4, c]), bf16);
         let similarity = match setting.similarity {
             Similarity::Cosine => (unit(keys, 1) * unit(centres, 1).select(0, rows)).sum_dim(1),
             Similarity::Dot => (keys * centres.select(0, rows)).sum_dim(1),
@@ -327,15 +324,19 @@ impl Pool {
 
 /// The centres' first values: means of 2x2 windows [B, N / 4, C] of x [B, N, C] (SPEC 3.2).
 fn windows(x: &Tensor<3>, map: MapSize) -> Tensor<3> {
-    let [b, n, c] = x.dims();
-    let (rows, cols) = (map.rows / 2, map.cols / 2);
-    x.clone()
-        .reshape([b * rows, 2, cols, 2 * c])
+    means(x.clone(), map, 2)
+}
+
+/// Means of `side` x `side` elements of x [B, N, C].
+fn means(x: Tensor<3>, map: MapSize, side: usize) -> Tensor<3> {
+    let [b, _, c] = x.dims();
+    let (rows, cols) = (map.rows / side, map.cols / side);
+    x.reshape([b * rows, side, cols, side * c])
         .sum_dim(1)
-        .reshape([b * n / 4, 2, c])
+        .reshape([b * rows * cols, side, c])
         .sum_dim(1)
-        .reshape([b, n / 4, c])
-        .mul_scalar(0.25)
+        .reshape([b, rows * cols, c])
+        .mul_scalar(1.0 / (side * side) as f32)
 }
 
 /// Squared distances of a region's elements to its centres, in units of a centre's cell [N, M] (SPEC 3.6).
@@ -345,8 +346,7 @@ fn distances(centres: MapSize) -> TensorData {
     for n in 0..4 * rows * cols {
         let (row, col) = (n / (2 * cols), n % (2 * cols));
         for m in 0..rows * cols {
-            let y = (row as f32 + 0.5) / 2.0 - ((m / cols) as f32 + 0.5);
-            let x = (col as f32 + 0.5) / 2.0 - ((m % cols) as f32 + 0.5);
+            let (y, x) = (away(row, m / cols), away(col, m % cols));
             values.push(y * y + x * x);
         }
     }

@@ -88,6 +88,17 @@ pub(crate) fn ok(folder: &Path, arguments: &[impl AsRef<std::ffi::OsStr>]) -> St
     text
 }
 
+/// The line of the error that ended a run; there must be one, and one alone.
+pub(crate) fn error_line(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
+    assert_eq!(errors.len(), 1, "{}: {text}", output.status);
+    errors[0].to_string()
+}
+
 /// Arguments of `train` with a name for the run.
 pub(crate) fn train(name: &str, recipe: Vec<String>) -> Vec<String> {
     ["train", "folder.toml", "--name", name]

@@ -2,24 +2,15 @@
 
 use std::path::Path;
 
-use super::common::{recipe, run, stripes, train};
+use super::common::{error_line, recipe, run, stripes, train};
 
 /// Runs `train`, which must fail with one line of an error that has `words`; no run may be left.
 fn refused(folder: &Path, recipe: Vec<String>, words: &[&str]) {
     let output = run(folder, &train("none", recipe));
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(matches!(output.status.code(), Some(1 | 2)), "{text}");
-    let errors: Vec<&str> = text
-        .lines()
-        .filter(|line| line.starts_with("error: "))
-        .collect();
-    assert_eq!(errors.len(), 1, "{text}");
+    let error = error_line(&output);
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{error}");
     for word in words {
-        assert!(
-            errors[0].contains(word),
-            "'{word}' is not in: {}",
-            errors[0]
-        );
+        assert!(error.contains(word), "'{word}' is not in: {error}");
     }
     assert!(!folder.join("runs/none").exists(), "a run is left");
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::common::{command, newest, ok, recipe, stripes, train};
+use super::common::{command, error_line, newest, ok, recipe, stripes, train};
 
 /// Kills of the default test, and of the thorough one.
 const KILLS: usize = 3;
@@ -81,16 +81,9 @@ fn a_disk_that_fills_up_is_one_line_and_with_room_again_the_run_goes_on() {
         .args(train("full", recipe))
         .output()
         .expect("a shell");
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    let errors: Vec<&str> = text
-        .lines()
-        .filter(|line| line.starts_with("error: "))
-        .collect();
-    assert!(
-        errors.len() == 1 && errors[0].contains("cannot be written"),
-        "{text}"
-    );
+    let error = error_line(&output);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("cannot be written"), "{error}");
     ok(dir.path(), &["resume", "runs/full"]);
     let [whole, full] = ["whole", "full"].map(|run| newest(&dir.path().join("runs").join(run)));
     assert!(whole == full, "the full disk changed the result");

@@ -28,6 +28,15 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     (((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))) + rest
 }
 
+/// Vectors are divided by their length, or by this where it is shorter (SPEC 3.3).
+const SHORTEST: f32 = 1e-12;
+
+/// What makes a vector of this square length one of unit length.
+#[inline(always)]
+pub(super) fn unit_scale(square: f32) -> f32 {
+    1.0 / square.sqrt().max(SHORTEST)
+}
+
 /// f(y, a) element by element. The compiler makes vector instructions of eights; of loops of unknown length it makes them only
 /// for the long ones, and rows are often of 16 or 32 channels. All are read before any is written, or it could not tell that
 /// `y` and `a` do not overlap.

@@ -12,14 +12,11 @@ use fec_runtime::config::Similarity;
 
 use super::super::grid::Grid;
 use super::Fused;
-use super::math::{add, add_bias, add_scaled, dot, scale, sigmoid, simd};
+use super::math::{add, add_bias, add_scaled, dot, scale, sigmoid, simd, unit_scale};
 use super::matrix::Matrix;
 use super::mlp::{kept, residual};
 use super::norm::{self, Affine, Statistics};
 use super::product::by_rows;
-
-/// Vectors are divided by their length, or by this where it is shorter (SPEC 3.3).
-const SHORTEST: f32 = 1e-12;
 
 /// The operation. Inputs: x [B, N, C], the norm's weight and bias [C], f [E*d, C, 1, 1] and [E*d], v likewise, proj
 /// [C, E*d, 1, 1] and [C], alpha [1], beta [1], layer scale [C].
@@ -210,7 +207,7 @@ impl FusedMixer {
     #[inline(always)]
     fn scale(&self, key: &[f32]) -> f32 {
         match self.similarity {
-            Similarity::Cosine => 1.0 / dot(key, key).sqrt().max(SHORTEST),
+            Similarity::Cosine => unit_scale(dot(key, key)),
             Similarity::Dot | Similarity::Euclidean => 1.0,
         }
     }

@@ -7,15 +7,18 @@
 //! Y_m = sum of q_nm w_n y_n / sum of q_nm w_n; loss = sum of w_n |sum of q_nm Y_m - y_n|² / sum of w_n, the mean over images,
 //! summed over the pools. y_n is the mean look of the w_n patches that n stands for.
 
+use alloc::sync::Arc;
+
 use burn::tensor::activation::softmax;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use fec_runtime::MapSize;
 
 use super::super::fused::{FusedColours, apply, input, matrix};
+use super::super::grid::{Grid, away};
 use super::super::layers::unit;
 use super::super::mixer::{join, split};
 use super::super::pass::{PoolGradient, Run};
-use super::{Pool, Setting, windows};
+use super::{Pool, Setting, means, windows};
 
 /// The cells around an element's own, and that one.
 pub(in super::super) const NEAR: usize = 9;
@@ -40,13 +43,11 @@ pub(in super::super) fn of_patches(images: &Tensor<4>) -> Tensor<3> {
     let images = images.clone().inner();
     let [b, height, width, c] = images.dims();
     let (rows, cols) = (height / PATCH, width / PATCH);
-    let colours = images
-        .reshape([b * rows, PATCH, cols, PATCH * c])
-        .sum_dim(1)
-        .reshape([b * rows * cols, PATCH, c])
-        .sum_dim(1)
-        .reshape([b, rows * cols, c])
-        .div_scalar((PATCH * PATCH) as f32);
+    let pixels = MapSize {
+        rows: height,
+        cols: width,
+    };
+    let colours = means(images.reshape([b, height * width, c]), pixels, PATCH);
     let device = colours.device();
     let [red_green, yellow_blue] = CHROMA;
     let third = 1.0 / 3.0;
@@ -95,8 +96,7 @@ impl Near {
                 let (i, j) = (row / 2 + near / 3, col / 2 + near % 3);
                 let inside = (1..=rows).contains(&i) && (1..=cols).contains(&j);
                 let (i, j) = (i.clamp(1, rows) - 1, j.clamp(1, cols) - 1);
-                let y = (row as f32 + 0.5) / 2.0 - (i as f32 + 0.5);
-                let x = (col as f32 + 0.5) / 2.0 - (j as f32 + 0.5);
+                let (y, x) = (away(row, i), away(col, j));
                 centres.push((i * cols + j) as u16);
                 let distance = locality * (y * y + x * x);
                 pull.push(if inside { distance } else { OUTSIDE });
@@ -107,15 +107,15 @@ impl Near {
 }
 
 impl Pool {
-    /// Lets the keys learn the colours, if they should, and hands them on to the clusters: `cells` as for [`of_clusters`], region
-    /// by region.
+    /// Lets the keys learn the colours, if they should, and hands them on to the clusters: `cells` as for [`of_clusters`]. With a
+    /// grid in one operation for the CPU; without it `cells` go region by region.
     pub(super) fn learn_colours(
         &self,
         x: &Tensor<3>,
         cells: Tensor<1, Int>,
         setting: Setting,
         run: &mut Run,
-        fused: bool,
+        grid: Option<&Arc<Grid>>,
     ) {
         let PoolGradient::Colours { temperature } = run.pass.pools.gradient else {
             return;
@@ -123,13 +123,13 @@ impl Pool {
         let Some(colours) = run.colours.take() else {
             return;
         };
-        run.teach(self.colour_loss(x, &colours, setting, temperature, fused));
+        run.teach(self.colour_loss(x, &colours, setting, temperature, grid));
         let cells = if x.is_autodiff() {
             cells.inner()
         } else {
             cells
         };
-        run.colours = Some(if fused {
+        run.colours = Some(if grid.is_some() {
             of_clusters(colours, cells)
         } else {
             let regions = split(colours, setting.map, setting.folds);
@@ -144,13 +144,13 @@ impl Pool {
         colours: &Tensor<3>,
         setting: Setting,
         temperature: f32,
-        fused: bool,
+        grid: Option<&Arc<Grid>>,
     ) -> Tensor<1> {
         let x = x.clone().detach();
         let near = Near::new(setting.centres(), setting.locality);
-        if fused && setting.folds == 1 {
+        if let (Some(grid), 1) = (grid, setting.folds) {
             let operation = FusedColours {
-                map: setting.map,
+                grid: Arc::clone(grid),
                 x: matrix(x.clone()),
                 colours: matrix(colours.clone()),
                 temperature,

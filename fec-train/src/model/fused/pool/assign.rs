@@ -4,14 +4,12 @@
 use fec_runtime::MapSize;
 use fec_runtime::config::Similarity;
 
-use super::super::super::grid::Grid;
-use super::super::math::{add_bias, add_scaled, dot, simd};
+use super::super::super::grid::{Grid, away};
+use super::super::math::{add_bias, add_scaled, dot, simd, unit_scale};
 use super::super::matrix::Matrix;
 use super::super::mixer::first_of_the_largest;
 use super::super::product::{by_rows, product};
 
-/// Vectors are divided by their length, or by this where it is shorter (SPEC 3.3).
-const SHORTEST: f32 = 1e-12;
 /// Similarities made at a time: what lies in a core's second-level cache.
 const SIMILARITIES: usize = 1 << 17;
 
@@ -98,9 +96,9 @@ fn place_in_region(map: MapSize, grid: &Grid, n: usize) -> (usize, usize) {
 #[inline(always)]
 fn pull(row: &mut [f32], key_scale: f32, locality: f32, place: (usize, usize), cols: usize) {
     for (i, row) in row.chunks_exact_mut(cols).enumerate() {
-        let y = (place.0 as f32 + 0.5) / 2.0 - (i as f32 + 0.5);
+        let y = away(place.0, i);
         for (j, s) in row.iter_mut().enumerate() {
-            let x = (place.1 as f32 + 0.5) / 2.0 - (j as f32 + 0.5);
+            let x = away(place.1, j);
             *s = *s * key_scale - locality * (y * y + x * x);
         }
     }
@@ -114,33 +112,38 @@ fn key_scales(x: &[f32], channels: usize, keys: Keys) -> Vec<f32> {
         #[inline(always)]
         || {
             let rows = all.values().chunks_exact(keys.bias.len());
-            rows.map(|key| 1.0 / dot(key, key).sqrt().max(SHORTEST))
-                .collect()
+            rows.map(|key| unit_scale(dot(key, key))).collect()
         },
     )
+}
+
+/// What the centres begin as: the means of their windows [S, C], for all images of `x` [B, N, C].
+pub(super) fn centre_means(x: &[f32], channels: usize, grid: &Grid) -> Matrix {
+    let (length, all) = (grid.region.len() * channels, grid.windows.len());
+    let mut means = Matrix::zeros(&[x.len() / length * all, channels]);
+    let of_images = means.values_mut().chunks_exact_mut(all * channels);
+    for (means, x) in of_images.zip(x.chunks_exact(length)) {
+        for (mean, window) in means.chunks_exact_mut(channels).zip(&grid.windows) {
+            let share = 1.0 / window.len() as f32;
+            for n in window {
+                add_scaled(mean, share, &x[n * channels..(n + 1) * channels]);
+            }
+        }
+    }
+    means
 }
 
 /// For every centre the vector and the number that make its similarity to an element: [S, C] and [S].
 fn queries(x: &[f32], channels: usize, grid: &Grid, keys: Keys) -> (Matrix, Vec<f32>) {
     let all = grid.windows.len();
-    let mut means = Matrix::zeros(&[all, channels]);
-    for (mean, window) in means
-        .values_mut()
-        .chunks_exact_mut(channels)
-        .zip(&grid.windows)
-    {
-        let share = 1.0 / window.len() as f32;
-        for n in window {
-            add_scaled(mean, share, &x[n * channels..(n + 1) * channels]);
-        }
-    }
+    let means = centre_means(x, channels, grid);
     let mut centres = by_rows(means.values(), keys.weight, channels);
     add_bias(centres.values_mut(), keys.bias);
     let mut offsets = Vec::with_capacity(all);
     for centre in centres.values_mut().chunks_exact_mut(keys.bias.len()) {
         let square = dot(centre, centre);
         if keys.similarity == Similarity::Cosine {
-            let scale = 1.0 / square.sqrt().max(SHORTEST);
+            let scale = unit_scale(square);
             centre.iter_mut().for_each(|c| *c *= scale);
         }
         // -|c - k|^2 = 2 c·k - |c|^2 - |k|^2: half of it, without what all centres share, has the same largest.

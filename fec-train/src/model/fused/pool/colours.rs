@@ -2,13 +2,13 @@
 
 use alloc::sync::Arc;
 
-use fec_runtime::MapSize;
-
+use super::super::super::grid::Grid;
 use super::super::super::pool::{LIGHTEST, LOOKS, NEAR, Near};
 use super::super::Fused;
-use super::super::math::{add_bias, add_scaled, column_sums, dot, exp_of_minus, simd};
+use super::super::math::{add_bias, add_scaled, column_sums, dot, exp_of_minus, simd, unit_scale};
 use super::super::matrix::Matrix;
 use super::super::product::{by_rows, transposed};
+use super::assign::centre_means;
 
 /// Numbers of an element: how it looks, and for how many patches it stands.
 const ALL: usize = LOOKS + 1;
@@ -21,8 +21,8 @@ type Lanes = [f32; LANES];
 /// The operation. Inputs: conv_f [C', C, 1, 1] and [C']. Output: the loss \[1\].
 #[derive(Clone, Debug)]
 pub(crate) struct FusedColours {
-    /// The map before the pool.
-    pub(crate) map: MapSize,
+    /// Of one region.
+    pub(crate) grid: Arc<Grid>,
     /// [B, N, C]
     pub(crate) x: Matrix,
     /// What elements look like, and their weights [B, N, LOOKS + 1].
@@ -45,20 +45,20 @@ impl Fused<2> for FusedColours {
         let [weight, bias] = inputs;
         let (x, colours) = (self.x.values(), self.colours.values());
         let channels = weight.values().len() / bias.values().len();
-        let means = self.means(channels);
+        let means = centre_means(x, channels, &self.grid);
         let keys = Unit::new(x, weight.values(), bias.values());
         let centres = Unit::new(means.values(), weight.values(), bias.values());
         let width = bias.values().len();
-        let mut of_keys = vec![0.0; keys.rows.len()];
-        let mut of_centres = vec![0.0; centres.rows.len()];
-        let (n, m) = (self.elements(), self.elements() / 4);
+        let mut of_keys = vec![0.0; keys.rows.values().len()];
+        let mut of_centres = vec![0.0; centres.rows.values().len()];
+        let (n, m) = (self.grid.region.len(), self.grid.windows.len());
         let images = colours.len() / (ALL * n);
         let mut loss = 0.0;
         for image in 0..images {
             let (own, all) = (n * width, m * width);
             let mut clusters = Image {
-                keys: &keys.rows[image * own..(image + 1) * own],
-                centres: &centres.rows[image * all..(image + 1) * all],
+                keys: &keys.rows.values()[image * own..(image + 1) * own],
+                centres: &centres.rows.values()[image * all..(image + 1) * all],
                 of_keys: &mut of_keys[image * own..(image + 1) * own],
                 of_centres: &mut of_centres[image * all..(image + 1) * all],
                 width,
@@ -97,29 +97,29 @@ impl Fused<2> for FusedColours {
 /// Keys of unit length.
 struct Unit {
     /// [R, C']
-    rows: Vec<f32>,
+    rows: Matrix,
     /// 1 / length of each before.
     scales: Vec<f32>,
 }
 
 impl Unit {
     fn new(x: &[f32], weight: &[f32], bias: &[f32]) -> Self {
-        let mut keys = by_rows(x, weight, weight.len() / bias.len());
-        add_bias(keys.values_mut(), bias);
-        let mut rows = keys.values().to_vec();
+        let mut rows = by_rows(x, weight, weight.len() / bias.len());
+        add_bias(rows.values_mut(), bias);
         let scale = |row: &mut [f32]| {
-            let scale = 1.0 / dot(row, row).sqrt().max(1e-12);
+            let scale = unit_scale(dot(row, row));
             row.iter_mut().for_each(|k| *k *= scale);
             scale
         };
-        let scales = rows.chunks_exact_mut(bias.len()).map(scale).collect();
+        let unscaled = rows.values_mut().chunks_exact_mut(bias.len());
+        let scales = unscaled.map(scale).collect();
         Self { rows, scales }
     }
 
     /// From the gradient of the unit keys to `share` of that of the keys.
     fn through(&self, of_rows: &mut [f32], share: f32) {
-        let width = self.rows.len() / self.scales.len();
-        let rows = self.rows.chunks_exact(width).zip(&self.scales);
+        let width = self.rows.values().len() / self.scales.len();
+        let rows = self.rows.values().chunks_exact(width).zip(&self.scales);
         for (of_row, (row, scale)) in of_rows.chunks_exact_mut(width).zip(rows) {
             let along = dot(of_row, row);
             let towards = of_row.iter_mut().zip(row);
@@ -155,26 +155,6 @@ struct Errors {
 }
 
 impl FusedColours {
-    fn elements(&self) -> usize {
-        self.map.rows * self.map.cols
-    }
-
-    /// What the centres begin as: means of 2x2 elements [S, C].
-    fn means(&self, channels: usize) -> Matrix {
-        let cols = self.map.cols;
-        let x = self.x.values();
-        let mut means = vec![0.0; x.len() / 4];
-        for (row, x) in x.chunks_exact(cols * channels).enumerate() {
-            let first = row / 2 * (cols / 2);
-            for (col, x) in x.chunks_exact(channels).enumerate() {
-                let cell = (first + col / 2) * channels;
-                add_scaled(&mut means[cell..cell + channels], 0.25, x);
-            }
-        }
-        let cells = means.len() / channels;
-        Matrix::new(means, &[cells, channels])
-    }
-
     /// An image's loss with the looks of its elements; adds to the gradients.
     #[inline(always)]
     fn image(&self, image: &mut Image, looks: &[Lanes]) -> f32 {
