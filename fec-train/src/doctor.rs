@@ -5,6 +5,7 @@ use fec_runtime::{AlignedBytes, ImageSize, Model};
 use serde::Serialize;
 
 use crate::data::Batch;
+use crate::device::Place;
 use crate::model::Pass;
 use crate::recipe::Recipe;
 use crate::train::{Images, fresh, gradient, network, size};
@@ -41,7 +42,10 @@ pub fn examine(recipe: &Recipe, out: &mut Output) -> Vec<Check> {
             },
         });
     };
-    add("device", device::open(&recipe.device).map(|(_, name)| name));
+    add(
+        "device",
+        device::open(&recipe.device).map(|place| place.name),
+    );
     if !recipe.data.is_empty() {
         add("images", images(recipe, out));
     }
@@ -61,7 +65,13 @@ fn images(recipe: &Recipe, out: &mut Output) -> Result<String, Error> {
 
 /// Trains one step on images from a formula, packs the network and compares the runtime's logits with the trainer's.
 fn one_batch(recipe: &Recipe) -> Result<String, Error> {
-    let (device, _) = device::open(&recipe.device)?;
+    let Place {
+        device, further, ..
+    } = device::open(&recipe.device)?;
+    let pass = Pass {
+        further,
+        ..Pass::default()
+    };
     let classes = 10;
     // With a locality near choices differ by rounding; the chain is the same without.
     let recipe = &Recipe {
@@ -79,13 +89,13 @@ fn one_batch(recipe: &Recipe) -> Result<String, Error> {
     for (i, row) in batch.targets.chunks_mut(classes).enumerate() {
         row[i % classes] = 1.0;
     }
-    let first = gradient(&fec, &batch, recipe, &Pass::default())?;
+    let first = gradient(&fec, &batch, recipe, &pass)?;
     let loss = first.loss;
     let mut weights = fresh(fec, recipe);
     let (fec, _) = weights
         .optimizer
         .step(recipe.lr, weights.fec.clone(), first.parameters);
-    let after = gradient(&fec, &batch, recipe, &Pass::default())?;
+    let after = gradient(&fec, &batch, recipe, &pass)?;
     let names: Vec<String> = (0..classes).map(|i| i.to_string()).collect();
     let file = export::pack(&fec, recipe, &names, "doctor")?;
     let logits = run(&file, size, &batch.images)?;

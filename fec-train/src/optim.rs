@@ -253,6 +253,14 @@ pub struct State {
 }
 
 impl State {
+    /// Another locality of the pools, from the next step on.
+    pub fn set_locality(&mut self, locality: [f32; 3]) {
+        self.fec.set_locality(locality);
+        if let Some(average) = &mut self.average {
+            average.fec.set_locality(locality);
+        }
+    }
+
     /// Writes `model.bpk`, `optimizer.bpk` and, if there is an average, `average.bpk` into a folder. Each is there whole or not at
     /// all; that the three belong together is for the caller to see to (a folder renamed when it is complete).
     ///

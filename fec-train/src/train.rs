@@ -40,6 +40,8 @@ pub struct Trainer {
     /// What the weights began as.
     pub begun_from: String,
     loader: Loader,
+    /// Devices besides the weights' own.
+    further: Vec<Device>,
     weights: Weights,
     state: State,
     run: Training,
@@ -135,6 +137,8 @@ impl Trainer {
     ) -> Result<(Step, Option<Tensor<1>>), Error> {
         let (number, per_epoch) = (self.state.step, self.per_epoch());
         let lr = self.recipe.schedule().lr(number, per_epoch);
+        self.weights
+            .set_locality(self.recipe.locality_in(self.state.epoch));
         let mut sum = Accumulator::default();
         let mut images = 0;
         for part in 0..accumulate {
@@ -153,7 +157,8 @@ impl Trainer {
                     )
                 }),
                 bf16: self.recipe.amp,
-                pools: self.recipe.pools(),
+                pools: self.recipe.pools_in(self.state.epoch),
+                further: self.further.clone(),
                 ..Pass::default()
             };
             let gradient = gradient(&self.weights.fec, &batch, &self.recipe, &pass)?;
@@ -203,8 +208,9 @@ impl Trainer {
     fn end_epoch(&mut self, lr: f64, progress: &Progress, out: &mut Output) -> Result<(), Error> {
         let validation = self.validate()?;
         let top1 = validation.percent(1);
-        // Of equal ones the later: it has seen more, at a lower rate.
-        let better = self.state.best.is_none_or(|best| top1 >= best.metric);
+        // Of equal ones the later: it has seen more, at a lower rate. What came before the pools learnt is another network.
+        let better = self.state.epoch == self.recipe.pool_start_epoch()
+            || self.state.best.is_none_or(|best| top1 >= best.metric);
         if better {
             self.state.best = Some(Best {
                 step: self.state.step,
@@ -276,7 +282,10 @@ pub fn best(folder: &Folder, out: &mut Output) -> Result<(Fec, Recipe), Error> {
     let found = folder.best()?;
     found.notes.iter().for_each(|note| out.message(note));
     let fec = network(&recipe, folder.classes()?.len(), &Device::flex().autodiff())?;
-    let weights = read_weights(&found.checkpoint.folder, fec, &recipe)?;
+    let mut weights = read_weights(&found.checkpoint.folder, fec, &recipe)?;
+    // The best is always the end of an epoch.
+    let epoch = found.checkpoint.state.epoch.saturating_sub(1);
+    weights.set_locality(recipe.locality_in(epoch));
     Ok(match weights.average {
         Some(average) => (average.fec, recipe),
         None => (weights.fec, recipe),

@@ -199,6 +199,11 @@ fn wrong_kinds_and_ranges_are_named_with_what_is_expected() {
         "locality goes with similarity cosine alone",
     );
     refused(
+        "pool-start = 1",
+        &[],
+        "pool-start is 1.0, expected a number from 0 to 0.99",
+    );
+    refused(
         "pool-gradient = \"colours\"\nlocality = [0.1, 0.0, 0.1]",
         &[],
         "need a locality above 0",
@@ -211,7 +216,7 @@ fn wrong_kinds_and_ranges_are_named_with_what_is_expected() {
     refused(
         "device = \"cuda:x\"",
         &[],
-        "expected auto, cpu, cuda or cuda:N",
+        "expected auto, cpu, cuda, cuda:N, or several as in cuda:0,1",
     );
     refused("", &["epochs"], "'epochs' is no option; expected KEY=VALUE");
     refused("", &["epochs=1\nlr = 3"], "epochs is '1 lr = 3'");

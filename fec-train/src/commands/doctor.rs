@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// Recipe to try
     #[arg(long, value_name = "RECIPE", default_value = "folder.toml")]
     recipe: String,
-    /// Where to try it: cpu, cuda or cuda:N; where the recipe says without it
+    /// Where to try it: cpu, cuda, cuda:N or several as in cuda:0,1; where the recipe says without it
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 }

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Folder for runs
     #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
     runs: PathBuf,
-    /// Where to train, in place of the recipe's device: cpu, cuda or cuda:N
+    /// Where to train, in place of the recipe's device: cpu, cuda, cuda:N or several as in cuda:0,1
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct ResumeArgs {
     /// Folder of the run
     #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
     run: PathBuf,
-    /// Where to train: cpu, cuda or cuda:N; where the recipe says without it
+    /// Where to train: cpu, cuda, cuda:N or several as in cuda:0,1; where the recipe says without it
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 }

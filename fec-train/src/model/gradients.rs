@@ -1,9 +1,11 @@
 //! The gradient of a batch, made of parts of fixed size on as many threads as there are: the parts and the order of their sum
-//! do not depend on the threads, so the result does not either, and a part's maps stay in a core's cache.
+//! do not depend on the threads, so the result does not either, and a part's maps stay in a core's cache. Several devices take
+//! one part each.
 
 use alloc::collections::BTreeMap;
 use core::ops::Range;
 use std::sync::Mutex;
+use std::thread;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -44,8 +46,9 @@ pub struct Batch<'a> {
     pub size: ImageSize,
 }
 
-/// The gradient of the mean loss over a batch. On the CPU it is the same for any number of threads of rayon's pool; on other
-/// devices the batch goes there as one part.
+/// The gradient of the mean loss over a batch. On the CPU it is the same for any number of threads of rayon's pool; another
+/// device takes the batch as one part. Where `pass` names further devices, each takes an equal part at the same time, with a
+/// copy of the weights of its own, and the sum is made on the network's device.
 ///
 /// # Errors
 /// [`Error::Size`] for an image size that the network does not take, [`Error::PixelCount`] for images or targets of another
@@ -75,17 +78,27 @@ pub fn gradients(fec: &Fec, batch: Batch, pass: &Pass) -> Result<Gradient, Error
         .head
         .as_ref()
         .is_none_or(|head| on_cpu(&head.weight.val()));
-    let part = if on_cpu {
+    if on_cpu && pass.further.is_empty() {
         let fitting = (PART_PIXELS / pixels).clamp(1, PART_IMAGES);
-        count.div_ceil(PARTS).min(fitting)
+        on_threads(fec, batch, pass, count.div_ceil(PARTS).min(fitting))
     } else {
-        count
-    };
-    let parts = (0..count)
-        .step_by(part)
-        .map(|from| from..(from + part).min(count));
+        let devices = 1 + pass.further.len();
+        on_devices(fec, batch, pass, count.div_ceil(devices))
+    }
+}
+
+/// The images of each part of `length`, in order.
+fn parts(count: usize, length: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+    (0..count)
+        .step_by(length)
+        .map(move |from| from..(from + length).min(count))
+}
+
+/// Parts that the threads of rayon's pool share.
+fn on_threads(fec: &Fec, batch: Batch, pass: &Pass, length: usize) -> Result<Gradient, Error> {
+    let count = batch.targets.len() / fec.config().classes;
     let sum = Mutex::new(Sum::default());
-    let left = Mutex::new(parts.enumerate());
+    let left = Mutex::new(parts(count, length).enumerate());
     let work = || {
         loop {
             let next = lock(&left).next();
@@ -95,18 +108,44 @@ pub fn gradients(fec: &Fec, batch: Batch, pass: &Pass) -> Result<Gradient, Error
             sum.add(fec, number, found);
         }
     };
-    if on_cpu {
-        rayon::scope(|scope| {
-            for _ in 0..rayon::current_num_threads() {
-                scope.spawn(|_| work());
-            }
-        });
-    } else {
-        work();
-    }
+    rayon::scope(|scope| {
+        for _ in 0..rayon::current_num_threads() {
+            scope.spawn(|_| work());
+        }
+    });
     sum.into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
         .finish()
+}
+
+/// A part for the network's own device and for each further one.
+fn on_devices(fec: &Fec, batch: Batch, pass: &Pass, length: usize) -> Result<Gradient, Error> {
+    let count = batch.targets.len() / fec.config().classes;
+    let own = fec.patch_embed.proj.weight.val().device();
+    let copies = pass
+        .further
+        .iter()
+        .map(|device| fec.clone().fork(device))
+        .collect::<Vec<_>>();
+    let networks = core::iter::once(fec).chain(&copies);
+    let mut sum = Sum::default();
+    thread::scope(|scope| {
+        let threads: Vec<_> = parts(count, length)
+            .zip(networks)
+            .map(|(images, fec)| scope.spawn(move || part_gradient(fec, batch, images, pass)))
+            .collect();
+        for (number, thread) in threads.into_iter().enumerate() {
+            let found = match thread.join() {
+                Ok(found) => found.map(|found| Gradient {
+                    parameters: found.parameters.to_device(&own, fec),
+                    ..found
+                }),
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            sum.add(fec, number, found);
+        }
+    });
+    sum.finish()
 }
 
 /// A thread that panicked passes its panic on; what it left is not looked at.

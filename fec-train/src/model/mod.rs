@@ -121,6 +121,11 @@ impl Fec {
         &self.config
     }
 
+    /// The same weights with another locality of the pools (SPEC 3.6).
+    pub fn set_locality(&mut self, locality: [f32; 3]) {
+        self.config.locality = locality;
+    }
+
     /// Blocks in all.
     pub fn blocks(&self) -> usize {
         self.config.stages.iter().map(|stage| stage.blocks).sum()

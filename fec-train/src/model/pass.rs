@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -22,6 +22,8 @@ pub struct Pass {
     pub traced: bool,
     /// How the pools' keys learn.
     pub pools: PoolTraining,
+    /// Devices besides the network's own that take a share of a batch each; for gradients alone.
+    pub further: Vec<Device>,
 }
 
 /// How the pools' keys learn, which nothing trains in the published code (SPEC 3.4). Inference is the same for all: the kernels

@@ -13,6 +13,7 @@ use crate::augment::erase::{Erasing, Fill};
 use crate::augment::mix::Mixing;
 use crate::augment::rand_augment::RandAugment;
 use crate::augment::{Augmentation, Colours, Crop};
+use crate::device;
 use crate::model::{PoolGradient, PoolTraining};
 use crate::schedule::Schedule;
 
@@ -130,6 +131,7 @@ impl Recipe {
         check.one_of("pool-gradient", &self.pool_gradient, &POOL_GRADIENTS)?;
         check.number("pool-temperature", self.pool_temperature, 0.001..=100.0)?;
         check.number("pool-tie", self.pool_tie, 0.0..=100.0)?;
+        check.number("pool-start", self.pool_start, 0.0..=0.99)?;
         check.number("layer-scale", self.layer_scale, 0.0..=10.0)?;
         check.number("drop-path", self.drop_path, 0.0..=0.95)?;
         check.number("crop-pct", self.crop_pct, 0.01..=1.0)?;
@@ -142,15 +144,12 @@ impl Recipe {
             check.number("mean", mean, 0.0..=1.0)?;
             check.number("std", std, 1e-3..=1e3)?;
         }
-        let cuda = self
-            .device
-            .strip_prefix("cuda:")
-            .map(|n| n.parse::<u16>().is_ok());
         check.that(
-            matches!(self.device.as_str(), "auto" | "cpu" | "cuda") || cuda == Some(true),
+            matches!(self.device.as_str(), "auto" | "cpu")
+                || device::numbers(&self.device).is_some(),
             "device",
             &self.device,
-            "auto, cpu, cuda or cuda:N",
+            device::EXPECTED,
         )?;
         check.number("max-minutes", self.max_minutes, 0.0..=1e6)
     }
@@ -270,8 +269,24 @@ impl Recipe {
         Ok(config)
     }
 
-    /// How the pools' keys learn.
-    pub fn pools(&self) -> PoolTraining {
+    /// The first epoch in which the pools' keys learn and their locality applies.
+    pub fn pool_start_epoch(&self) -> u64 {
+        (self.pool_start * self.schedule().total_epochs() as f64) as u64
+    }
+
+    /// The pools' locality in an epoch.
+    pub fn locality_in(&self, epoch: u64) -> [f32; 3] {
+        if epoch < self.pool_start_epoch() {
+            return [0.0; 3];
+        }
+        self.locality.map(|l| l as f32)
+    }
+
+    /// How the pools' keys learn in an epoch.
+    pub fn pools_in(&self, epoch: u64) -> PoolTraining {
+        if epoch < self.pool_start_epoch() {
+            return PoolTraining::default();
+        }
         let temperature = self.pool_temperature as f32;
         let gradient = match self.pool_gradient.as_str() {
             "straight-through" => PoolGradient::StraightThrough { temperature },

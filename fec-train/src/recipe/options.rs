@@ -92,6 +92,8 @@ options! {
         pool_temperature: f64 = 0.1,
         /// Weight of a loss that ties members to their centres
         pool_tie: f64 = 0.0,
+        /// Share of the epochs before the pools' keys learn and their locality applies; until then the pools are as published
+        pool_start: f64 = 0.0,
         /// Weights to start from: none, default (the model in the program), or a .safetensors, .pth or .fec file
         initial_checkpoint: String = "none".into(),
         /// Initial value of the layer scales
@@ -186,7 +188,7 @@ options! {
         validation_batch_size: usize = 0,
     }
     "run" {
-        /// Where to train: auto, cpu, or cuda with a number, as in cuda:0
+        /// Where to train: auto, cpu, or cuda with a number, as in cuda:0, or with several, which share each batch, as in cuda:0,1
         device: String = "auto".into(),
         /// Seed of all that is random
         seed: u64 = 42,

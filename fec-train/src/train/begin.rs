@@ -79,13 +79,16 @@ impl Trainer {
         name: Option<&str>,
         out: &mut Output,
     ) -> Result<Self, Error> {
-        let (device, device_name) = device::open(&recipe.device)?;
+        let place = device::open(&recipe.device)?;
         let (images, split_text) = Images::unsplit(&recipe, out)?;
         images.lines().iter().for_each(|line| out.message(line));
-        let fec = network(&recipe, images.split.classes.len(), &device)?;
+        let fec = network(&recipe, images.split.classes.len(), &place.device)?;
         fec.config().check_size(size(&recipe))?;
         let (fec, begun_from) = export::initialise(fec, &recipe.initial_checkpoint)?;
-        out.message(format_args!("starting from {begun_from}, on {device_name}"));
+        out.message(format_args!(
+            "starting from {begun_from}, on {}",
+            place.name
+        ));
         let weights = fresh(fec, &recipe);
         let loader = Loader::train(
             Arc::clone(&images.train),
@@ -93,7 +96,13 @@ impl Trainer {
             images.split.classes.len(),
         );
         if recipe.max_minutes > 0.0 {
-            shorten(&mut recipe, &weights, &loader, &images, out)?;
+            let pass = Pass {
+                // The most that a step costs.
+                pools: recipe.pools_in(u64::MAX),
+                further: place.further.clone(),
+                ..Pass::default()
+            };
+            shorten(&mut recipe, &weights, &loader, &images, &pass, out)?;
         }
         let name = match name {
             Some(name) => Name::Given(name),
@@ -117,6 +126,7 @@ impl Trainer {
             val: images.val,
             begun_from,
             loader,
+            further: place.further,
             weights,
             state: State::start(),
             run,
@@ -131,7 +141,7 @@ impl Trainer {
         let path = folder.path().to_path_buf();
         let overrides: Vec<String> = device.map(|d| format!("device={d}")).into_iter().collect();
         let recipe = recipe_of(&folder, &overrides)?;
-        let (device, _) = device::open(&recipe.device)?;
+        let place = device::open(&recipe.device)?;
         let (run, found) = Training::resume(folder)?;
         let images = Images::open(&recipe, &path.join(SPLIT), out)?;
         let about = run.folder().images()?;
@@ -141,7 +151,7 @@ impl Trainer {
             return Err(Error::DataChanged { folder: path });
         }
         let begun_from = about.next().unwrap_or_default().to_string();
-        let fec = network(&recipe, images.split.classes.len(), &device)?;
+        let fec = network(&recipe, images.split.classes.len(), &place.device)?;
         let (weights, state) = match found {
             None => {
                 let (fec, _) = export::initialise(fec, &recipe.initial_checkpoint)?;
@@ -166,6 +176,7 @@ impl Trainer {
             val: images.val,
             begun_from,
             loader,
+            further: place.further,
             weights,
             state,
             run,
@@ -185,20 +196,17 @@ fn shorten(
     weights: &Weights,
     loader: &Loader,
     images: &Images,
+    pass: &Pass,
     out: &mut Output,
 ) -> Result<(), Error> {
     let started = Instant::now();
     let file = export::pack(&weights.fec, recipe, &images.split.classes, "speed")?;
     Validation::run(&file, &images.val)?;
     let validation = started.elapsed().as_secs_f64();
-    let pass = Pass {
-        pools: recipe.pools(),
-        ..Pass::default()
-    };
     let mut trial = weights.clone();
     let (mut steps, mut clock) = (0u32, Instant::now());
     for (i, batch) in loader.batches(0..1000)?.enumerate() {
-        let gradient = gradient(&trial.fec, &batch?, recipe, &pass)?;
+        let gradient = gradient(&trial.fec, &batch?, recipe, pass)?;
         let (fec, _) = trial
             .optimizer
             .step(0.0, trial.fec.clone(), gradient.parameters);

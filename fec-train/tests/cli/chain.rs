@@ -109,6 +109,31 @@ fn logits(file: &AlignedBytes) -> Vec<f32> {
 }
 
 #[test]
+fn pools_are_as_published_until_their_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    stripes(&dir.path().join("photos"), 16, 36);
+    let mut trained = Vec::new();
+    for (name, options) in [
+        ("late", &["pool-start=0.5"][..]),
+        ("published", &["locality=0", "pool-gradient=none"]),
+        ("early", &[]),
+    ] {
+        let mut recipe = recipe(&dir.path().join("photos"));
+        recipe.push("epochs=4".into());
+        recipe.extend(options.iter().map(|option| option.to_string()));
+        ok(dir.path(), &train(name, recipe));
+        trained.push(dir.path().join("runs").join(name));
+    }
+    let [late, published, early] = [0, 1, 2].map(|run| losses(&trained[run]));
+    assert_eq!(late[..2], published[..2]);
+    assert_ne!(late[..2], early[..2]);
+    assert_ne!(late[2..], published[2..]);
+    let file = read(trained[0].join("model.fec"));
+    let model = Model::from_bytes(file.as_bytes()).expect("a model");
+    assert_eq!(model.config().locality, [0.05; 3]);
+}
+
+#[test]
 fn doctor_finds_the_runtime_in_agreement() {
     let dir = tempfile::tempdir().expect("a folder");
     stripes(&dir.path().join("photos"), 4, 40);

@@ -13,6 +13,7 @@ fn killed_runs_end_like_one_that_was_not(kills: usize, most: u64) {
     stripes(&dir.path().join("photos"), 16, 36);
     let mut recipe = recipe(&dir.path().join("photos"));
     recipe.push(format!("epochs={}", 15 * kills));
+    recipe.push("pool-start=0.5".into());
     ok(dir.path(), &train("whole", recipe.clone()));
     let broken = dir.path().join("runs/broken");
     let mut arguments = train("broken", recipe);

@@ -87,7 +87,7 @@ pub(crate) fn excess(found: &[f32], expected: &[f32], absolute: f32) -> f32 {
     shares.fold(0.0, |worst, v| if v <= worst { worst } else { v })
 }
 
-fn agrees_with_pytorch(name: &str, composed: bool) {
+fn agrees_with_pytorch(name: &str, pass: &Pass) {
     let Some(golden) = Tensors::load(name) else {
         notice(&format!("SKIPPED {name}: shared/golden is not there"));
         return;
@@ -102,14 +102,10 @@ fn agrees_with_pytorch(name: &str, composed: bool) {
         (hard[3], hard[17]) = (1.0, 1.0);
         hard
     };
-    let pass = Pass {
-        composed,
-        ..Pass::default()
-    };
     let losses = golden.f64("losses").expect("five losses");
     let mut optimizer = Optimizer::new(&fec, Settings::default());
     for (step, expected) in losses.iter().enumerate() {
-        let found = gradients(&fec, batch(&images, &targets), &pass).expect("a batch");
+        let found = gradients(&fec, batch(&images, &targets), pass).expect("a batch");
         assert!(
             (f64::from(found.loss) - expected).abs() < 2e-6,
             "loss {step}: {}",
@@ -146,14 +142,18 @@ fn agrees_with_pytorch(name: &str, composed: bool) {
 
 #[test]
 fn gradients_and_five_steps_agree_with_pytorch() {
-    agrees_with_pytorch("j_nano_grad_64x64_batch2", false);
-    agrees_with_pytorch("j2_nano_grad_soft_64x64_batch2", false);
+    agrees_with_pytorch("j_nano_grad_64x64_batch2", &Pass::default());
+    agrees_with_pytorch("j2_nano_grad_soft_64x64_batch2", &Pass::default());
 }
 
 #[test]
 fn composed_gradients_and_five_steps_agree_with_pytorch() {
-    agrees_with_pytorch("j_nano_grad_64x64_batch2", true);
-    agrees_with_pytorch("j2_nano_grad_soft_64x64_batch2", true);
+    let pass = Pass {
+        composed: true,
+        ..Pass::default()
+    };
+    agrees_with_pytorch("j_nano_grad_64x64_batch2", &pass);
+    agrees_with_pytorch("j2_nano_grad_soft_64x64_batch2", &pass);
 }
 
 /// A batch that is cut into three parts, with targets that differ.
@@ -181,6 +181,44 @@ fn bits(fec: &Fec, gradient: &Gradient) -> Vec<Vec<u32>> {
         .map(|(_, values)| values.iter().map(|v| v.to_bits()).collect())
         .chain([vec![gradient.loss.to_bits()], logits])
         .collect()
+}
+
+/// The CPU stands for each of several devices.
+#[test]
+fn devices_that_share_a_batch_find_its_gradient() {
+    let device = || Device::flex().autodiff();
+    let pass = Pass {
+        further: vec![device()],
+        ..Pass::default()
+    };
+    agrees_with_pytorch("j_nano_grad_64x64_batch2", &pass);
+    // 14, 14 and 12 images.
+    let fec = formula(&device());
+    let alone = Pass {
+        drop_path: Some(DropPath::draw(0.5, fec.blocks(), 40, 1, 2)),
+        ..Pass::default()
+    };
+    let together = Pass {
+        further: vec![device(), device()],
+        ..alone.clone()
+    };
+    let [alone, together] = [alone, together].map(|pass| gradient(&fec, &pass, 0..40));
+    assert_eq!(alone.logits, together.logits);
+    assert!((alone.loss - together.loss).abs() < 1e-5);
+    let [alone, together] = [alone, together].map(|found| named(&fec, &found.parameters));
+    for ((name, alone), (_, together)) in alone.iter().zip(&together) {
+        let excess = excess(together, alone, 1e-6);
+        assert!(
+            excess <= 1.0,
+            "{name} is off by {excess} times what is allowed"
+        );
+    }
+    // More devices than images.
+    let many = Pass {
+        further: vec![device(), device(), device()],
+        ..Pass::default()
+    };
+    assert_eq!(gradient(&fec, &many, 0..2).logits.len(), 20);
 }
 
 #[test]
