@@ -13,7 +13,7 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use fec_runtime::MapSize;
 use fec_runtime::config::Similarity;
 
-use super::fused::{FusedPool, apply, input, pool_assign};
+use super::fused::{FusedPool, apply, input, pool_assign, unit_keys};
 use super::grid::{Grid, away};
 use super::layers::{Conv, Norm, affine, unit};
 use super::mixer::{join, split, to_u16};
@@ -84,10 +84,17 @@ impl Pool {
                 .flat_map(|forced| grid.by_element(forced, 1))
                 .collect()
         });
+        let conv_f = || (self.conv_f.weight.val(), self.conv_f.bias.val());
+        let learns = run.colours.is_some() && setting.folds == 1;
+        let unit = learns.then(|| {
+            let (weight, bias) = conv_f();
+            Arc::new(unit_keys(x.clone(), weight, bias))
+        });
         let own = if forced.is_none() || run.pass.traced {
-            let (weight, bias) = (self.conv_f.weight.val(), self.conv_f.bias.val());
             let keys = (setting.similarity, setting.locality);
-            pool_assign(x.clone(), weight, bias, setting.map, &grid, keys)
+            let (weight, bias) = conv_f();
+            let unit = unit.as_deref();
+            pool_assign(x.clone(), weight, bias, setting.map, &grid, keys, unit)
         } else {
             Vec::new()
         };
@@ -107,7 +114,7 @@ impl Pool {
             });
             let rows = TensorData::new(rows.collect::<Vec<_>>(), [b * n]);
             let rows = Tensor::from_data(rows, &x.device());
-            self.learn_colours(&x, rows.clone(), setting, run, Some(&grid));
+            self.learn_colours(&x, rows.clone(), setting, run, Some((&grid, unit)));
             self.weights(&x, || windows(&x, setting.map), rows, setting, run)
         };
         let operation = FusedPool {

@@ -28,6 +28,33 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     (((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))) + rest
 }
 
+/// Ties go to the lowest index (SPEC 4.2). A NaN never wins over a number.
+#[inline(always)]
+pub(super) fn first_of_the_largest(values: &[f32]) -> usize {
+    let (eights, rest) = values.as_chunks::<LANES>();
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    let mut eight = [0u32; LANES];
+    for (i, values) in eights.iter().enumerate() {
+        for ((largest, eight), &v) in largest.iter_mut().zip(&mut eight).zip(values) {
+            *eight = if v > *largest { i as u32 } else { *eight };
+            *largest = if v > *largest { v } else { *largest };
+        }
+    }
+    let (mut best, mut most) = (0, f32::NEG_INFINITY);
+    for (lane, (&v, eight)) in largest.iter().zip(eight).enumerate() {
+        let index = eight as usize * LANES + lane;
+        if v > most || (v == most && index < best) {
+            (best, most) = (index, v);
+        }
+    }
+    for (i, &v) in rest.iter().enumerate() {
+        if v > most {
+            (best, most) = (eights.len() * LANES + i, v);
+        }
+    }
+    best
+}
+
 /// Vectors are divided by their length, or by this where it is shorter (SPEC 3.3).
 const SHORTEST: f32 = 1e-12;
 
@@ -53,6 +80,24 @@ pub(super) fn each(y: &mut [f32], a: &[f32], f: impl Fn(&mut f32, f32)) {
     }
     for (y, a) in y_rest.iter_mut().zip(a_rest) {
         f(y, *a);
+    }
+}
+
+/// f(y, a, b) element by element.
+#[inline(always)]
+pub(super) fn each_of_two(y: &mut [f32], [a, b]: [&[f32]; 2], f: impl Fn(&mut f32, f32, f32)) {
+    let (y, y_rest) = y.as_chunks_mut::<LANES>();
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+        let mut lanes = *y;
+        for ((y, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            f(y, a, b);
+        }
+        *y = lanes;
+    }
+    for ((y, a), b) in y_rest.iter_mut().zip(a_rest).zip(b_rest) {
+        f(y, *a, *b);
     }
 }
 
@@ -263,6 +308,30 @@ pub(super) fn multiply_and_sum_columns(y: &mut [f32], x: &[f32], columns: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_of_the_largest_wins_at_any_length() {
+        for length in 1..40 {
+            for first in 0..length {
+                for second in first..length {
+                    let mut values = vec![-1.0; length];
+                    (values[first], values[second]) = (2.0, 2.0);
+                    assert_eq!(first_of_the_largest(&values), first);
+                    values[first] = f32::NAN;
+                    let found = first_of_the_largest(&values);
+                    assert_eq!(
+                        found,
+                        if second > first {
+                            second
+                        } else {
+                            usize::from(first == 0 && length > 1)
+                        }
+                    );
+                }
+            }
+        }
+        assert_eq!(first_of_the_largest(&[f32::NAN; 12]), 0);
+    }
 
     /// From -12 to 12, and what lies beyond.
     fn arguments() -> impl Iterator<Item = f32> {

@@ -12,7 +12,9 @@ use fec_runtime::config::Similarity;
 
 use super::super::grid::Grid;
 use super::Fused;
-use super::math::{add, add_bias, add_scaled, dot, scale, sigmoid, simd, unit_scale};
+use super::math::{
+    add, add_bias, add_scaled, dot, first_of_the_largest, scale, sigmoid, simd, unit_scale,
+};
 use super::matrix::Matrix;
 use super::mlp::{kept, residual};
 use super::norm::{self, Affine, Statistics};
@@ -332,17 +334,4 @@ impl FusedMixer {
         );
         y
     }
-}
-
-/// Ties go to the lowest index (SPEC 4.2). A NaN never wins over a number.
-#[inline(always)]
-pub(super) fn first_of_the_largest(values: &[f32]) -> usize {
-    let mut best = 0;
-    let mut largest = f32::NEG_INFINITY;
-    for (i, &v) in values.iter().enumerate() {
-        if v > largest {
-            (best, largest) = (i, v);
-        }
-    }
-    best
 }

@@ -28,7 +28,7 @@ use matrix::Matrix;
 
 pub(super) use mixer::FusedMixer;
 pub(super) use mlp::FusedMlp;
-pub(super) use pool::{FusedColours, FusedPool};
+pub(super) use pool::{FusedColours, FusedPool, UnitKeys};
 
 /// An operation on `N` tensors with a hand-written gradient.
 pub(super) trait Fused<const N: usize>: Clone + Debug + Send + Sync + 'static {
@@ -141,7 +141,7 @@ impl<F: Fused<N>, const N: usize> Backward<Flex, N> for Gradient<F> {
 }
 
 /// The centre of every element of `x` [B, N, C], which lies on the CPU: [B, N] in the grid's numbering. `weight` and `bias` are
-/// conv_f's; nothing of this has a gradient.
+/// conv_f's; nothing of this has a gradient. `unit`: the elements' keys, where they are there already.
 pub(super) fn pool_assign(
     x: Tensor<3>,
     weight: Tensor<4>,
@@ -149,6 +149,7 @@ pub(super) fn pool_assign(
     map: MapSize,
     grid: &Grid,
     (similarity, locality): (Similarity, f32),
+    unit: Option<&UnitKeys>,
 ) -> Vec<u16> {
     let channels = x.dims()[2];
     let x = matrix(x);
@@ -159,7 +160,13 @@ pub(super) fn pool_assign(
         similarity,
         locality,
     };
-    pool::assign(x.values(), channels, map, grid, keys)
+    pool::assign(x.values(), channels, map, grid, (keys, unit))
+}
+
+/// Unit keys of `x` [B, N, C], which lies on the CPU; `weight` and `bias` are conv_f's.
+pub(super) fn unit_keys(x: Tensor<3>, weight: Tensor<4>, bias: Tensor<1>) -> UnitKeys {
+    let (x, weight, bias) = (matrix(x), matrix(weight), matrix(bias));
+    UnitKeys::new(x.values(), weight.values(), bias.values())
 }
 
 /// A tensor's values; it lies on the CPU.

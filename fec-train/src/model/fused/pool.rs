@@ -3,6 +3,7 @@
 
 mod assign;
 mod colours;
+mod unit;
 
 use alloc::sync::Arc;
 
@@ -17,6 +18,7 @@ use super::product::{by_rows, product, transposed};
 
 pub(crate) use assign::{Keys, assign};
 pub(crate) use colours::FusedColours;
+pub(crate) use unit::UnitKeys;
 
 /// Taps of conv_skip: 3 x 3.
 const TAPS: usize = 9;

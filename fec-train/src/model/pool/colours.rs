@@ -13,7 +13,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use fec_runtime::MapSize;
 
-use super::super::fused::{FusedColours, apply, input, matrix};
+use super::super::fused::{FusedColours, UnitKeys, apply, input, matrix};
 use super::super::grid::{Grid, away};
 use super::super::layers::unit;
 use super::super::mixer::{join, split};
@@ -108,14 +108,14 @@ impl Near {
 
 impl Pool {
     /// Lets the keys learn the colours, if they should, and hands them on to the clusters: `cells` as for [`of_clusters`]. With a
-    /// grid in one operation for the CPU; without it `cells` go region by region.
+    /// grid (and, where a map is one region, its keys) in one operation for the CPU; without it `cells` go region by region.
     pub(super) fn learn_colours(
         &self,
         x: &Tensor<3>,
         cells: Tensor<1, Int>,
         setting: Setting,
         run: &mut Run,
-        grid: Option<&Arc<Grid>>,
+        grid: Option<(&Arc<Grid>, Option<Arc<UnitKeys>>)>,
     ) {
         let PoolGradient::Colours { temperature } = run.pass.pools.gradient else {
             return;
@@ -123,13 +123,14 @@ impl Pool {
         let Some(colours) = run.colours.take() else {
             return;
         };
+        let on_map = grid.is_some();
         run.teach(self.colour_loss(x, &colours, setting, temperature, grid));
         let cells = if x.is_autodiff() {
             cells.inner()
         } else {
             cells
         };
-        run.colours = Some(if grid.is_some() {
+        run.colours = Some(if on_map {
             of_clusters(colours, cells)
         } else {
             let regions = split(colours, setting.map, setting.folds);
@@ -144,14 +145,15 @@ impl Pool {
         colours: &Tensor<3>,
         setting: Setting,
         temperature: f32,
-        grid: Option<&Arc<Grid>>,
+        grid: Option<(&Arc<Grid>, Option<Arc<UnitKeys>>)>,
     ) -> Tensor<1> {
         let x = x.clone().detach();
         let near = Near::new(setting.centres(), setting.locality);
-        if let (Some(grid), 1) = (grid, setting.folds) {
+        if let Some((grid, Some(keys))) = grid {
             let operation = FusedColours {
                 grid: Arc::clone(grid),
                 x: matrix(x.clone()),
+                keys,
                 colours: matrix(colours.clone()),
                 temperature,
                 near: near.into(),

@@ -5,10 +5,12 @@ use fec_runtime::MapSize;
 use fec_runtime::config::Similarity;
 
 use super::super::super::grid::{Grid, away};
-use super::super::math::{add_bias, add_scaled, dot, simd, unit_scale};
+use super::super::math::{
+    add_bias, add_scaled, dot, each_of_two, first_of_the_largest, simd, unit_scale,
+};
 use super::super::matrix::Matrix;
-use super::super::mixer::first_of_the_largest;
 use super::super::product::{by_rows, product};
+use super::unit::UnitKeys;
 
 /// Similarities made at a time: what lies in a core's second-level cache.
 const SIMILARITIES: usize = 1 << 17;
@@ -29,13 +31,21 @@ pub(crate) fn assign(
     channels: usize,
     map: MapSize,
     grid: &Grid,
-    keys: Keys,
+    (keys, unit): (Keys, Option<&UnitKeys>),
 ) -> Vec<u16> {
     let length = grid.region.len() * channels;
     let images = x.chunks_exact(length);
     let mut assign = Vec::with_capacity(x.len() / channels);
-    for image in images {
-        assign_image(image, channels, map, grid, keys, &mut assign);
+    let distances = (keys.locality > 0.0).then(|| Distances::new(map, grid));
+    // Lengths of keys count only against distances.
+    let made =
+        (distances.is_some() && unit.is_none()).then(|| UnitKeys::new(x, keys.weight, keys.bias));
+    let scales = unit.or(made.as_ref()).map(|unit| &unit.scales[..]);
+    for (image, x) in images.enumerate() {
+        let of_image = image * grid.region.len()..(image + 1) * grid.region.len();
+        let scales = scales.map(|scales| &scales[of_image]);
+        let distances = distances.as_ref().zip(scales);
+        assign_image(x, channels, grid, keys, distances, &mut assign);
     }
     assign
 }
@@ -43,9 +53,9 @@ pub(crate) fn assign(
 fn assign_image(
     x: &[f32],
     channels: usize,
-    map: MapSize,
     grid: &Grid,
     keys: Keys,
+    distances: Option<(&Distances, &[f32])>,
     assign: &mut Vec<u16>,
 ) {
     let (queries, offsets) = queries(x, channels, grid, keys);
@@ -54,7 +64,6 @@ fn assign_image(
     for (chunk, x) in x.chunks(rows * channels).enumerate() {
         let mut similarities = by_rows(x, queries.values(), channels);
         add_bias(similarities.values_mut(), &offsets);
-        let lengths = (keys.locality > 0.0).then(|| key_scales(x, channels, keys));
         simd(
             #[inline(always)]
             || {
@@ -63,15 +72,8 @@ fn assign_image(
                     let n = chunk * rows + i;
                     let first = grid.region[n] * grid.centres;
                     let row = &mut row[first..first + grid.centres];
-                    if let Some(lengths) = &lengths {
-                        let place = place_in_region(map, grid, n);
-                        pull(
-                            row,
-                            lengths[i],
-                            keys.locality,
-                            place,
-                            map.cols / folds(grid) / 2,
-                        );
+                    if let Some((distances, key_scales)) = distances {
+                        distances.pull(row, n, key_scales[n], keys.locality);
                     }
                     assign.push((first + first_of_the_largest(row)) as u16);
                 }
@@ -80,41 +82,54 @@ fn assign_image(
     }
 }
 
-/// Regions per side.
-fn folds(grid: &Grid) -> usize {
-    grid.regions.isqrt()
+/// How far elements are from the centres of their region, in cells: squares, as whole rows of centres, so that an element takes
+/// them at a stretch.
+struct Distances {
+    /// For each row of elements inside a region [rows, M], and for each column [cols, M].
+    down: Vec<f32>,
+    across: Vec<f32>,
+    /// Of a region, in elements.
+    size: MapSize,
+    /// Columns of the map.
+    cols: usize,
 }
 
-/// Row and column of element `n` inside its region.
-#[inline(always)]
-fn place_in_region(map: MapSize, grid: &Grid, n: usize) -> (usize, usize) {
-    let (rows, cols) = (map.rows / folds(grid), map.cols / folds(grid));
-    (n / map.cols % rows, n % map.cols % cols)
-}
-
-/// Makes cosines of the products with unit centres, less the locality times the squared distance in cells (SPEC 3.6).
-#[inline(always)]
-fn pull(row: &mut [f32], key_scale: f32, locality: f32, place: (usize, usize), cols: usize) {
-    for (i, row) in row.chunks_exact_mut(cols).enumerate() {
-        let y = away(place.0, i);
-        for (j, s) in row.iter_mut().enumerate() {
-            let x = away(place.1, j);
-            *s = *s * key_scale - locality * (y * y + x * x);
+impl Distances {
+    fn new(map: MapSize, grid: &Grid) -> Self {
+        let folds = grid.regions.isqrt();
+        let size = MapSize {
+            rows: map.rows / folds,
+            cols: map.cols / folds,
+        };
+        let square = |distance: f32| distance * distance;
+        let centres = || 0..grid.centres;
+        let of_row = |row| centres().map(move |m| square(away(row, m / (size.cols / 2))));
+        let of_col = |col| centres().map(move |m| square(away(col, m % (size.cols / 2))));
+        Self {
+            down: (0..size.rows).flat_map(of_row).collect(),
+            across: (0..size.cols).flat_map(of_col).collect(),
+            size,
+            cols: map.cols,
         }
     }
-}
 
-/// 1 / length of each element's key.
-fn key_scales(x: &[f32], channels: usize, keys: Keys) -> Vec<f32> {
-    let mut all = by_rows(x, keys.weight, channels);
-    add_bias(all.values_mut(), keys.bias);
-    simd(
-        #[inline(always)]
-        || {
-            let rows = all.values().chunks_exact(keys.bias.len());
-            rows.map(|key| unit_scale(dot(key, key))).collect()
-        },
-    )
+    /// Makes cosines of the products of element `n` with unit centres, less the locality times the squared distance (SPEC 3.6).
+    #[inline(always)]
+    fn pull(&self, row: &mut [f32], n: usize, key_scale: f32, locality: f32) {
+        let count = row.len();
+        let (i, j) = (
+            n / self.cols % self.size.rows,
+            n % self.cols % self.size.cols,
+        );
+        let down = &self.down[i * count..(i + 1) * count];
+        let across = &self.across[j * count..(j + 1) * count];
+        each_of_two(
+            row,
+            [down, across],
+            #[inline(always)]
+            |s, y, x| *s = *s * key_scale - locality * (y + x),
+        );
+    }
 }
 
 /// What the centres begin as: the means of their windows [S, C], for all images of `x` [B, N, C].

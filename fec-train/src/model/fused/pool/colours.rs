@@ -5,10 +5,11 @@ use alloc::sync::Arc;
 use super::super::super::grid::Grid;
 use super::super::super::pool::{LIGHTEST, LOOKS, NEAR, Near};
 use super::super::Fused;
-use super::super::math::{add_bias, add_scaled, column_sums, dot, exp_of_minus, simd, unit_scale};
+use super::super::math::{add_scaled, column_sums, dot, exp_of_minus, simd};
 use super::super::matrix::Matrix;
-use super::super::product::{by_rows, transposed};
+use super::super::product::transposed;
 use super::assign::centre_means;
+use super::unit::UnitKeys;
 
 /// Numbers of an element: how it looks, and for how many patches it stands.
 const ALL: usize = LOOKS + 1;
@@ -25,6 +26,8 @@ pub(crate) struct FusedColours {
     pub(crate) grid: Arc<Grid>,
     /// [B, N, C]
     pub(crate) x: Matrix,
+    /// Of x.
+    pub(crate) keys: Arc<UnitKeys>,
     /// What elements look like, and their weights [B, N, LOOKS + 1].
     pub(crate) colours: Matrix,
     pub(crate) temperature: f32,
@@ -46,8 +49,8 @@ impl Fused<2> for FusedColours {
         let (x, colours) = (self.x.values(), self.colours.values());
         let channels = weight.values().len() / bias.values().len();
         let means = centre_means(x, channels, &self.grid);
-        let keys = Unit::new(x, weight.values(), bias.values());
-        let centres = Unit::new(means.values(), weight.values(), bias.values());
+        let keys = &*self.keys;
+        let centres = UnitKeys::new(means.values(), weight.values(), bias.values());
         let width = bias.values().len();
         let mut of_keys = vec![0.0; keys.rows.values().len()];
         let mut of_centres = vec![0.0; centres.rows.values().len()];
@@ -91,40 +94,6 @@ impl Fused<2> for FusedColours {
         let by = grad.values()[0];
         let times = |values: &[f32]| Matrix::vector(values.iter().map(|v| v * by).collect());
         [times(saved.of_weight.values()), times(&saved.of_bias)]
-    }
-}
-
-/// Keys of unit length.
-struct Unit {
-    /// [R, C']
-    rows: Matrix,
-    /// 1 / length of each before.
-    scales: Vec<f32>,
-}
-
-impl Unit {
-    fn new(x: &[f32], weight: &[f32], bias: &[f32]) -> Self {
-        let mut rows = by_rows(x, weight, weight.len() / bias.len());
-        add_bias(rows.values_mut(), bias);
-        let scale = |row: &mut [f32]| {
-            let scale = unit_scale(dot(row, row));
-            row.iter_mut().for_each(|k| *k *= scale);
-            scale
-        };
-        let unscaled = rows.values_mut().chunks_exact_mut(bias.len());
-        let scales = unscaled.map(scale).collect();
-        Self { rows, scales }
-    }
-
-    /// From the gradient of the unit keys to `share` of that of the keys.
-    fn through(&self, of_rows: &mut [f32], share: f32) {
-        let width = self.rows.values().len() / self.scales.len();
-        let rows = self.rows.values().chunks_exact(width).zip(&self.scales);
-        for (of_row, (row, scale)) in of_rows.chunks_exact_mut(width).zip(rows) {
-            let along = dot(of_row, row);
-            let towards = of_row.iter_mut().zip(row);
-            towards.for_each(|(of, k)| *of = (*of - along * k) * scale * share);
-        }
     }
 }
 
