@@ -146,21 +146,7 @@ impl Trainer {
                 break;
             };
             let count = batch.labels.len();
-            let pass = Pass {
-                drop_path: (self.recipe.drop_path > 0.0).then(|| {
-                    DropPath::draw(
-                        self.recipe.drop_path,
-                        self.weights.fec.blocks(),
-                        count,
-                        self.recipe.seed,
-                        number * accumulate + part,
-                    )
-                }),
-                bf16: self.recipe.amp,
-                pools: self.recipe.pools_in(self.state.epoch),
-                further: self.further.clone(),
-                ..Pass::default()
-            };
+            let pass = self.pass(count, number * accumulate + part);
             let gradient = gradient(&self.weights.fec, &batch, &self.recipe, &pass)?;
             if !gradient.loss.is_finite() {
                 let first = batch
@@ -202,6 +188,21 @@ impl Trainer {
             images,
         };
         Ok((step, grad_norm))
+    }
+
+    /// How the batch `number` of so many images goes through the network.
+    fn pass(&self, images: usize, number: u64) -> Pass {
+        let recipe = &self.recipe;
+        let blocks = self.weights.fec.blocks();
+        let drop_path = (recipe.drop_path > 0.0)
+            .then(|| DropPath::draw(recipe.drop_path, blocks, images, recipe.seed, number));
+        Pass {
+            drop_path,
+            bf16: recipe.amp,
+            pools: recipe.pools_in(self.state.epoch),
+            further: self.further.clone(),
+            ..Pass::default()
+        }
     }
 
     /// Validates, writes the row and the checkpoint.
