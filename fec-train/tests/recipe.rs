@@ -137,6 +137,19 @@ fn ablations_reach_the_networks_configuration() {
 }
 
 #[test]
+fn pools_start_in_the_nearest_epoch_and_before_the_end() {
+    for (share, epochs, expected) in [
+        (0.7, 180, 126),
+        (0.695, 180, 125),
+        (0.0, 9, 0),
+        (0.99, 1, 0),
+    ] {
+        let recipe = parse(&format!("pool-start = {share}\nepochs = {epochs}")).unwrap();
+        assert_eq!(recipe.pool_start_epoch(), expected, "{share} of {epochs}");
+    }
+}
+
+#[test]
 fn an_unknown_option_is_answered_with_the_nearest() {
     refused(
         "batchsize = 3",

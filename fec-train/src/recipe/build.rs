@@ -271,7 +271,9 @@ impl Recipe {
 
     /// The first epoch in which the pools' keys learn and their locality applies.
     pub fn pool_start_epoch(&self) -> u64 {
-        (self.pool_start * self.schedule().total_epochs() as f64) as u64
+        let epochs = self.schedule().total_epochs();
+        let start = (self.pool_start * epochs as f64).round() as u64;
+        start.min(epochs.saturating_sub(1))
     }
 
     /// The pools' locality in an epoch.
