@@ -55,6 +55,9 @@ def main():
     worst = 0.0
     for photo, line in zip(a.photos, lines, strict=True):
         pixels = np.asarray(Image.open(photo).convert("RGB")).copy()
+        side = int(about.get("input-size", pixels.shape[0]))
+        if pixels.shape[:2] != (side, side):
+            parser.error(f"{photo} has {pixels.shape[1]}x{pixels.shape[0]} pixels, the model takes {side}x{side}; resize it first")
         image = (torch.from_numpy(pixels).permute(2, 0, 1).float() / 255 - mean) / std
         with torch.no_grad():
             expected = model(image[None])[0].numpy()
