@@ -50,15 +50,17 @@ def main():
     # Every name and every shape must fit.
     model.load_state_dict(weights, strict=True)
     mean, std = (torch.tensor([float(v) for v in text.split(",")]).reshape(3, 1, 1) for text in (a.mean, a.std))
-    command = [os.environ.get("FEC", "fec"), "classify", "--json", "--logits", "-m", a.model, *a.photos]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    worst = 0.0
-    for photo, line in zip(a.photos, lines, strict=True):
+    images = []
+    for photo in a.photos:
         pixels = np.asarray(Image.open(photo).convert("RGB")).copy()
         side = int(about.get("input-size", pixels.shape[0]))
         if pixels.shape[:2] != (side, side):
             parser.error(f"{photo} has {pixels.shape[1]}x{pixels.shape[0]} pixels, the model takes {side}x{side}; resize it first")
-        image = (torch.from_numpy(pixels).permute(2, 0, 1).float() / 255 - mean) / std
+        images.append((torch.from_numpy(pixels).permute(2, 0, 1).float() / 255 - mean) / std)
+    command = [os.environ.get("FEC", "fec"), "classify", "--json", "--logits", "-m", a.model, *a.photos]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    worst = 0.0
+    for image, line in zip(images, lines, strict=True):
         with torch.no_grad():
             expected = model(image[None])[0].numpy()
         worst = max(worst, float(np.abs(expected - np.array(json.loads(line)["logits"])).max()))
