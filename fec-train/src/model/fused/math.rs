@@ -64,64 +64,23 @@ pub(super) fn unit_scale(square: f32) -> f32 {
     1.0 / square.sqrt().max(SHORTEST)
 }
 
-/// f(y, a) element by element. The compiler makes vector instructions of eights; of loops of unknown length it makes them only
-/// for the long ones, and rows are often of 16 or 32 channels. All are read before any is written, or it could not tell that
-/// `y` and `a` do not overlap.
+/// f(y, [x of each]) element by element. The compiler makes vector instructions of eights; of loops of unknown length it makes
+/// them only for the long ones, and rows are often of 16 or 32 channels. All are read before any is written, or it could not tell
+/// that `y` and the others do not overlap.
 #[inline(always)]
-pub(super) fn each(y: &mut [f32], a: &[f32], f: impl Fn(&mut f32, f32)) {
+pub(super) fn each<const N: usize>(y: &mut [f32], xs: [&[f32]; N], f: impl Fn(&mut f32, [f32; N])) {
     let (y, y_rest) = y.as_chunks_mut::<LANES>();
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    for (y, &a) in y.iter_mut().zip(a) {
-        let mut lanes = *y;
-        for (y, a) in lanes.iter_mut().zip(a) {
-            f(y, a);
+    let xs = xs.map(|x| x.as_chunks::<LANES>());
+    let eights = xs.map(|(eights, _)| &eights[..y.len()]);
+    for (i, y) in y.iter_mut().enumerate() {
+        let (mut lanes, xs) = (*y, eights.map(|x| x[i]));
+        for (lane, y) in lanes.iter_mut().enumerate() {
+            f(y, xs.map(|x| x[lane]));
         }
         *y = lanes;
     }
-    for (y, a) in y_rest.iter_mut().zip(a_rest) {
-        f(y, *a);
-    }
-}
-
-/// f(y, a, b) element by element.
-#[inline(always)]
-pub(super) fn each_of_two(y: &mut [f32], [a, b]: [&[f32]; 2], f: impl Fn(&mut f32, f32, f32)) {
-    let (y, y_rest) = y.as_chunks_mut::<LANES>();
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    let (b, b_rest) = b.as_chunks::<LANES>();
-    for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-        let mut lanes = *y;
-        for ((y, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            f(y, a, b);
-        }
-        *y = lanes;
-    }
-    for ((y, a), b) in y_rest.iter_mut().zip(a_rest).zip(b_rest) {
-        f(y, *a, *b);
-    }
-}
-
-/// f(y, a, b, c) element by element.
-#[inline(always)]
-pub(super) fn each_of_three(
-    y: &mut [f32],
-    [a, b, c]: [&[f32]; 3],
-    f: impl Fn(&mut f32, f32, f32, f32),
-) {
-    let (y, y_rest) = y.as_chunks_mut::<LANES>();
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    let (b, b_rest) = b.as_chunks::<LANES>();
-    let (c, c_rest) = c.as_chunks::<LANES>();
-    for (((y, &a), &b), &c) in y.iter_mut().zip(a).zip(b).zip(c) {
-        let mut lanes = *y;
-        for (((y, a), b), c) in lanes.iter_mut().zip(a).zip(b).zip(c) {
-            f(y, a, b, c);
-        }
-        *y = lanes;
-    }
-    let rest = y_rest.iter_mut().zip(a_rest).zip(b_rest).zip(c_rest);
-    for (((y, a), b), c) in rest {
-        f(y, *a, *b, *c);
+    for (i, y) in y_rest.iter_mut().enumerate() {
+        f(y, xs.map(|(_, rest)| rest[i]));
     }
 }
 
@@ -154,13 +113,13 @@ pub(super) fn each_pair(
 /// y += a x
 #[inline(always)]
 pub(super) fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
-    each(y, x, |y, x| *y += a * x);
+    each(y, [x], |y, [x]| *y += a * x);
 }
 
 /// y += x
 #[inline(always)]
 pub(super) fn add(y: &mut [f32], x: &[f32]) {
-    each(y, x, |y, x| *y += x);
+    each(y, [x], |y, [x]| *y += x);
 }
 
 /// y *= a
@@ -255,7 +214,7 @@ pub(super) fn gelu(h: &mut [f32], bias: &[f32]) {
         #[inline(always)]
         || {
             for h in h.chunks_exact_mut(bias.len()) {
-                each(h, bias, |h, b| {
+                each(h, [bias], |h, [b]| {
                     let x = *h + b;
                     *h = x * normal(x).0;
                 });

@@ -2,9 +2,7 @@
 
 use alloc::sync::Arc;
 
-use super::math::{
-    column_sums, each_of_three, gelu, gelu_and_slope, multiply_and_sum_columns, scale, simd,
-};
+use super::math::{column_sums, each, gelu, gelu_and_slope, multiply_and_sum_columns, scale, simd};
 use super::matrix::Matrix;
 use super::norm::{self, Affine, Statistics};
 use super::product::{by_rows, product, transposed};
@@ -118,7 +116,7 @@ pub(super) fn residual(y: &mut Matrix, x: &Matrix, bias: &[f32], scale: &[f32], 
             let images = x.chunks_exact(values).zip(y.chunks_exact_mut(values));
             for ((x, y), keep) in images.zip(keep) {
                 for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
-                    each_of_three(y, [x, bias, scale], |y, x, b, s| {
+                    each(y, [x, bias, scale], |y, [x, b, s]| {
                         *y = x + (*y + b) * (keep * s);
                     });
                 }

@@ -1,6 +1,6 @@
 //! GroupNorm with one group (SPEC 5), forward and backward: two passes over the map each.
 
-use super::math::{add, each_of_three, each_pair, simd};
+use super::math::{add, each, each_pair, simd};
 use super::matrix::Matrix;
 
 /// Added to the variance (SPEC 5).
@@ -36,7 +36,7 @@ pub(super) fn forward(x: &[f32], images: usize, affine: Affine) -> (Matrix, Vec<
             for (x, y) in x.chunks_exact(values).zip(y.chunks_exact_mut(values)) {
                 let found = statistics(x);
                 for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
-                    each_of_three(y, [x, affine.weight, affine.bias], |y, x, w, b| {
+                    each(y, [x, affine.weight, affine.bias], |y, [x, w, b]| {
                         *y = (x - found.mean) * found.scale * w + b;
                     });
                 }
@@ -114,7 +114,7 @@ pub(super) fn backward(
                 let (mean, slope) = (weighted(&sum), weighted(&product));
                 let rows = x.chunks_exact(channels).zip(grad.chunks_exact(channels));
                 for ((x, g), y) in rows.zip(input.chunks_exact_mut(channels)) {
-                    each_of_three(y, [x, g, weight], |y, x, g, w| {
+                    each(y, [x, g, weight], |y, [x, g, w]| {
                         let normal = (x - found.mean) * found.scale;
                         *y = found.scale * (g * w - mean - normal * slope);
                     });

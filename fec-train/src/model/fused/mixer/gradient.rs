@@ -102,7 +102,7 @@ fn scale_columns(matrix: &[f32], scale: &[f32]) -> Vec<f32> {
         #[inline(always)]
         || {
             for row in scaled.chunks_exact_mut(scale.len()) {
-                each(row, scale, |v, s| *v *= s);
+                each(row, [scale], |v, [s]| *v *= s);
             }
         },
     );

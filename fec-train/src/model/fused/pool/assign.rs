@@ -5,9 +5,7 @@ use fec_runtime::MapSize;
 use fec_runtime::config::Similarity;
 
 use super::super::super::grid::{Grid, away};
-use super::super::math::{
-    add_bias, add_scaled, dot, each_of_two, first_of_the_largest, simd, unit_scale,
-};
+use super::super::math::{add_bias, add_scaled, dot, each, first_of_the_largest, simd, unit_scale};
 use super::super::matrix::Matrix;
 use super::super::product::{by_rows, product};
 use super::unit::UnitKeys;
@@ -123,11 +121,11 @@ impl Distances {
         );
         let down = &self.down[i * count..(i + 1) * count];
         let across = &self.across[j * count..(j + 1) * count];
-        each_of_two(
+        each(
             row,
             [down, across],
             #[inline(always)]
-            |s, y, x| *s = *s * key_scale - locality * (y + x),
+            |s, [y, x]| *s = *s * key_scale - locality * (y + x),
         );
     }
 }

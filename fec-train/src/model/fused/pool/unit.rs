@@ -44,9 +44,9 @@ impl UnitKeys {
                     let along = dot(of_row, row);
                     each(
                         of_row,
-                        row,
+                        [row],
                         #[inline(always)]
-                        |of, k| *of = (*of - along * k) * scale * share,
+                        |of, [k]| *of = (*of - along * k) * scale * share,
                     );
                 }
             },
