@@ -11,6 +11,8 @@ pub struct Place {
     pub device: Device,
     /// Further ones that take a share of each batch ([`crate::model::Pass::further`]).
     pub further: Vec<Device>,
+    /// The numbers of the GPUs; none on the CPU.
+    pub gpus: Vec<u16>,
     /// For messages.
     pub name: String,
 }
@@ -54,6 +56,7 @@ fn cpu() -> Place {
     Place {
         device: Device::flex().autodiff(),
         further: Vec::new(),
+        gpus: Vec::new(),
         name: format!("cpu, {threads} thread{plural}"),
     }
 }
@@ -97,6 +100,7 @@ fn cuda(given: &str, numbers: &[u16]) -> Result<Place, Error> {
     Ok(Place {
         device: devices.remove(0),
         further,
+        gpus: numbers.to_vec(),
         name: format!(
             "cuda:{}",
             numbers

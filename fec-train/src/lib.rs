@@ -18,6 +18,7 @@ pub mod schedule;
 pub mod device;
 pub mod error;
 pub mod export;
+pub mod memory;
 pub mod validate;
 
 pub use error::Error;

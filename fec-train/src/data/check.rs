@@ -36,6 +36,8 @@ pub struct Report {
     pub copies: Vec<String>,
     /// Files that lie in folders of two classes.
     pub ambiguous: Vec<String>,
+    /// What all images take in memory when they are decoded and kept.
+    pub decoded_bytes: u64,
 }
 
 /// Decodes all images once on so many threads, which also fills the caches. `progress` is told how many of all are done.
@@ -150,6 +152,7 @@ fn report(
     let mut unreadable = train.unreadable();
     unreadable.extend(val.unreadable());
     Report {
+        decoded_bytes: checked.iter().flatten().map(|found| found.bytes).sum(),
         classes,
         unreadable,
         short_sides: [

@@ -70,6 +70,8 @@ pub(super) struct Checked {
     pub(super) height: usize,
     /// Of the file's bytes.
     pub(super) hash: u64,
+    /// What it takes in memory when it is kept.
+    pub(super) bytes: u64,
 }
 
 /// Images of one split.
@@ -162,11 +164,14 @@ impl Dataset {
         match decoded {
             Ok((photo, hash)) => {
                 let (width, height) = (photo.width, photo.height);
-                self.keep(index, Ok(self.prepared(photo)));
+                let prepared = self.prepared(photo);
+                let bytes = prepared.pixels.len() as u64;
+                self.keep(index, Ok(prepared));
                 Some(Checked {
                     width,
                     height,
                     hash,
+                    bytes,
                 })
             }
             Err(error) => {

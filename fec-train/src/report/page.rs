@@ -7,6 +7,7 @@ use fec::Photo;
 use super::html::{escape, jpeg_uri};
 use super::numbers::{Class, Numbers, interval};
 use super::{Report, curves};
+use crate::memory::readable;
 use crate::plots::{self, Bar, bar_chart, confusion_matrix};
 use crate::progress::duration;
 
@@ -392,7 +393,7 @@ fn facts(report: &Report, numbers: &Numbers) -> String {
     if let Some(file) = &report.model_file {
         fact(
             "model file",
-            &format!("{}, {}", file.name, size(file.bytes)),
+            &format!("{}, {}", file.name, readable(file.bytes)),
         );
     }
     facts += "</dl>\n";
@@ -409,13 +410,4 @@ fn facts(report: &Report, numbers: &Numbers) -> String {
         escape(&report.recipe)
     );
     section("The run", "", &facts)
-}
-
-/// Bytes as people say them.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1000 => format!("{bytes} bytes"),
-        1000..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
-    }
 }

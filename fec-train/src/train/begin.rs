@@ -43,6 +43,11 @@ impl Images {
         notes.chain(self.found.lines()).collect()
     }
 
+    /// What all of them take in memory when they are decoded and kept.
+    pub(crate) fn decoded_bytes(&self) -> u64 {
+        self.found.decoded_bytes
+    }
+
     fn open(recipe: &Recipe, split_file: &Path, out: &mut Output) -> Result<Self, Error> {
         let folder = recipe.data_folder()?;
         let split = Split::open(folder, recipe.val_split, recipe.seed, split_file)?;

@@ -140,4 +140,46 @@ fn doctor_finds_the_runtime_in_agreement() {
     let text = ok(dir.path(), &["doctor", "photos", "--device", "cpu"]);
     assert!(text.contains("ok   one batch"), "{text}");
     assert!(text.contains("ok   images"), "{text}");
+    #[cfg(target_os = "linux")]
+    assert!(
+        text.contains("a batch of 32 takes about") && text.contains("; decoded images take"),
+        "{text}"
+    );
+}
+
+/// On a batch with a pattern, whose places look alike, rounding decided between centres, and the doctor said that of the paper's recipe
+/// the runtime and the trainer disagreed.
+#[test]
+fn doctor_is_content_with_every_recipe_of_the_program() {
+    for recipe in [
+        "folder.toml",
+        "cifar10-fec-nano.toml",
+        "tiny-imagenet-fec-compact.toml",
+        "imagenet-fec-small.toml",
+    ] {
+        let text = ok(
+            Path::new("."),
+            &["doctor", "--recipe", recipe, "--device", "cpu"],
+        );
+        assert!(text.contains("ok   one batch"), "{recipe}: {text}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn doctor_names_the_gpus_that_a_driver_lists() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().expect("a folder");
+    let program = dir.path().join("nvidia-smi");
+    let script = "#!/bin/sh\necho '0, NVIDIA H200, 570.133.20, 142905, 143771'\n";
+    std::fs::write(&program, script).expect("a program");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("a program");
+    let output = command(dir.path(), &["doctor", "--device", "cpu"])
+        .env("PATH", dir.path())
+        .output()
+        .expect("fec-train starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let expected = "ok   GPUs: 0: NVIDIA H200, 150 GB of 151 GB free, driver 570.133.20";
+    assert!(text.contains(expected), "{text}");
 }
