@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fec_runtime::{AlignedBytes, Image, ImageSize, Model, Session};
 
-use super::common::{ok, recipe, stripes, train};
+use super::common::{command, ok, recipe, stripes, train};
 
 #[test]
 fn a_folder_becomes_a_model_that_tells_its_classes_apart() {
