@@ -173,7 +173,7 @@ fn images_tried(recipe: &Recipe) -> usize {
     recipe.batch_size.clamp(1, 8)
 }
 
-/// Trains one step on images from a formula, packs the network and compares the runtime's logits with the trainer's.
+/// Trains one step on noise, packs the network and compares the runtime's logits with the trainer's.
 fn one_batch(recipe: &Recipe, place: Place) -> Result<String, String> {
     let (losses, difference) = agreement(recipe, place).map_err(|error| error.to_string())?;
     if difference > AGREEMENT {
