@@ -48,8 +48,9 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
         fec = optimizer.step(1e-3, fec, found.parameters).0;
         writeln!(out, "{:.2}", start.elapsed().as_secs_f64() * 1e3)?;
     }
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find(|line| line.starts_with("VmHWM"));
-    writeln!(out, "{}", peak.unwrap_or("no /proc"))?;
+    match fec_train::memory::peak() {
+        Some(bytes) => writeln!(out, "peak memory: {} kB", bytes / 1024)?,
+        None => writeln!(out, "peak memory: not known on this system")?,
+    }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fec_runtime::{AlignedBytes, Image, ImageSize, Model, Session};
+use fec_train::recipe::EMBEDDED;
 
 use super::common::{command, ok, recipe, stripes, train};
 
@@ -151,12 +152,7 @@ fn doctor_finds_the_runtime_in_agreement() {
 /// the runtime and the trainer disagreed.
 #[test]
 fn doctor_is_content_with_every_recipe_of_the_program() {
-    for recipe in [
-        "folder.toml",
-        "cifar10-fec-nano.toml",
-        "tiny-imagenet-fec-compact.toml",
-        "imagenet-fec-small.toml",
-    ] {
+    for (recipe, _) in EMBEDDED {
         let text = ok(
             Path::new("."),
             &["doctor", "--recipe", recipe, "--device", "cpu"],
